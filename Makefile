@@ -1,0 +1,52 @@
+# Every target does all the set-up it needs. Nothing is written outside this folder and the tools' own caches.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := setup
+PYTHON ?= python3
+BIN := .venv/bin
+UV_VERSION := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' requirements.lock)
+export PYTHONPATH := tests
+
+.PHONY: setup demo test check controlplane generate lock clean help
+
+setup: .venv/ready ## make .venv with the console scripts
+
+.venv/ready: requirements.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; say which with PYTHON=...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+demo: setup ## the main job on a real Kubernetes and a simulated platform, to watch
+	@$(BIN)/python -m demo
+
+test: check controlplane ## all tests, on the same real control plane
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: setup ## format, lint, types, architecture
+	@$(BIN)/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache > .venv/lint-imports.log || { cat .venv/lint-imports.log; exit 1; }
+
+format: setup ## put the code into the one format
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format --quiet .
+
+controlplane: setup ## find or build kube-apiserver, etcd and kubectl; prints the folder
+	@$(BIN)/python -m controlplane
+
+generate: setup ## crds/ from the models
+	@$(BIN)/inferencekey-operator crd > crds/workloads.inferencekey.com.yaml
+
+lock: ## pin the newest versions that pyproject.toml allows
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url --group dev pyproject.toml --output-file requirements.lock
+
+clean: ## remove what the targets above made here
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14

@@ -1,0 +1,124 @@
+"""The workloads there are, found by id and by slug.
+
+Decides how rows are kept: one index per project, each row's JSON made once per change and the list of a
+project joined once per change, so that ten thousand rows cost no more per create than ten. Knows no rule
+about what a row may hold.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from inferencekey_simulator.readiness import Readiness
+
+Fields = dict[str, Any]
+
+
+@dataclass(eq=False, slots=True)
+class Row:
+    """One workload: its wire fields, where it stands, and who wants to know when that changes.
+
+    `slug` is the key it is filed under; `encoded` its JSON as answered; `removed` is set when it is deleted.
+    """
+
+    project: str
+    slug: str
+    fields: Fields
+    readiness: Readiness
+    encoded: bytes = b""
+    removed: bool = False
+    watchers: set[Callable[[], None]] = field(default_factory=set)
+
+    @property
+    def id(self) -> str:
+        """The platform's identifier, `wl_…`."""
+        return str(self.fields["id"])
+
+    def notify(self) -> None:
+        """Tell whoever watches that this row's readiness or existence changed."""
+        for watcher in tuple(self.watchers):
+            watcher()
+
+
+@dataclass(eq=False, slots=True)
+class _Shelf:
+    by_slug: dict[str, Row] = field(default_factory=dict)
+    listing: bytes | None = None
+
+
+class Inventory:
+    """All rows of all projects."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Row] = {}
+        self._shelves: dict[str, _Shelf] = {}
+
+    def open(self, project: str) -> None:
+        """Make a project known, empty, unless it is known already."""
+        self._shelves.setdefault(project, _Shelf())
+
+    def projects(self) -> list[str]:
+        """Return the known projects."""
+        return list(self._shelves)
+
+    def find(self, identifier: str) -> Row | None:
+        """Return the row with this id."""
+        return self._by_id.get(identifier)
+
+    def lookup(self, project: str, slug: str) -> Row | None:
+        """Return the row of a project that is filed under this slug."""
+        shelf = self._shelves.get(project)
+        return shelf.by_slug.get(slug) if shelf else None
+
+    def put(self, row: Row, encode: Callable[[Fields], bytes]) -> None:
+        """File a new row, or file an existing one anew after its fields changed."""
+        shelf = self._shelves.setdefault(row.project, _Shelf())
+        slug = str(row.fields["slug"])
+        if slug != row.slug:
+            shelf.by_slug.pop(row.slug, None)
+            row.slug = slug
+        shelf.by_slug[slug] = row
+        shelf.listing = None
+        self._by_id[row.id] = row
+        row.encoded = encode(row.fields)
+
+    def remove(self, row: Row) -> None:
+        """Take a row away."""
+        shelf = self._shelves[row.project]
+        del shelf.by_slug[row.slug]
+        del self._by_id[row.id]
+        shelf.listing = None
+        row.removed = True
+
+    def rows(self, project: str | None = None) -> Iterator[Row]:
+        """Go through the rows of a project, or of all, oldest first."""
+        names = [project] if project is not None else list(self._shelves)
+        for name in names:
+            if name in self._shelves:
+                yield from self._shelves[name].by_slug.values()
+
+    def count(self, project: str) -> int:
+        """Return how many rows a project has."""
+        return len(self._shelves[project].by_slug) if project in self._shelves else 0
+
+    def listing(self, project: str) -> bytes:
+        """Return the rows of a project as one JSON array."""
+        shelf = self._shelves[project]
+        if shelf.listing is None:
+            shelf.listing = b"[" + b",".join(row.encoded for row in shelf.by_slug.values()) + b"]"
+        return shelf.listing
+
+    def encode_again(self, encode: Callable[[Fields], bytes]) -> None:
+        """Make every row's JSON anew, after the way of writing it changed."""
+        for shelf in self._shelves.values():
+            shelf.listing = None
+            for row in shelf.by_slug.values():
+                row.encoded = encode(row.fields)
+
+
+def to_json(value: object) -> bytes:
+    """Return a value as compact JSON."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()

@@ -1,0 +1,158 @@
+"""The custom resource: a Workload as the API server hands it out, read into a frozen value.
+
+Decides what of an object is kept in memory (10,000 of them may be) and what the words of its annotations
+mean. It must not know the platform, nor how objects are read or written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from inferencekey_operator.spec import EndpointSpec, ExecutionPolicy, TaskType, TokenSecretRef, WorkloadSpec
+from inferencekey_operator.status import (
+    AppliedField,
+    Condition,
+    Drift,
+    DriftClass,
+    DriftField,
+    EndpointStatus,
+    HandledApproval,
+    Readiness,
+    WorkloadStatus,
+)
+
+__all__ = [
+    "APPROVE_PLAN",
+    "FINALIZER",
+    "GROUP",
+    "KIND",
+    "ON_DRIFT",
+    "PLURAL",
+    "RECONCILE_REQUESTED_AT",
+    "VERSION",
+    "AppliedField",
+    "Condition",
+    "Drift",
+    "DriftClass",
+    "DriftField",
+    "EndpointSpec",
+    "EndpointStatus",
+    "ExecutionPolicy",
+    "HandledApproval",
+    "OnDrift",
+    "Readiness",
+    "TaskType",
+    "TokenSecretRef",
+    "Workload",
+    "WorkloadSpec",
+    "WorkloadStatus",
+    "canonical_slug",
+]
+
+GROUP: Final = "inferencekey.com"
+VERSION: Final = "v1alpha1"
+PLURAL: Final = "workloads"
+KIND: Final = "Workload"
+
+FINALIZER: Final = f"{GROUP}/workload"
+ON_DRIFT: Final = f"{GROUP}/on-drift"
+APPROVE_PLAN: Final = f"{GROUP}/approve-plan"
+RECONCILE_REQUESTED_AT: Final = f"{GROUP}/reconcile-requested-at"
+
+_OURS: Final = f"{GROUP}/"
+
+
+class OnDrift(StrEnum):
+    """What to do when the declaration and the platform differ: the value of the annotation `ON_DRIFT`."""
+
+    RECONCILE = "Reconcile"
+    FAIL = "Fail"
+    DRY_RUN = "DryRun"
+    WARN = "Warn"
+    IGNORE = "Ignore"
+
+    @classmethod
+    def parse(cls, text: str) -> OnDrift | None:
+        """The policy of that name, as spelled here or in the SDK, in any case; None if there is none."""
+        return _POLICIES.get(text.lower())
+
+
+_POLICIES = {policy.lower(): policy for policy in OnDrift} | {"dry_run": OnDrift.DRY_RUN}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """One Workload as it stood when it was read.
+
+    `annotations` holds those of our own group only; `uid` and `resource_version` are opaque; the times are
+    aware.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    generation: int
+    creation_timestamp: datetime
+    deletion_timestamp: datetime | None
+    finalizers: tuple[str, ...]
+    annotations: Mapping[str, str]
+    spec: WorkloadSpec
+    status: WorkloadStatus
+
+    @classmethod
+    def parse(cls, body: Mapping[str, Any]) -> Workload:
+        """The object in the API server's JSON form; of the body itself nothing is kept but the two configs.
+
+        Raises ValueError as `WorkloadSpec.parse` does. A status that cannot be read counts as empty.
+        """
+        metadata = body["metadata"]
+        deleted_at = metadata.get("deletionTimestamp")
+        return cls(
+            namespace=metadata["namespace"],
+            name=metadata["name"],
+            uid=metadata["uid"],
+            resource_version=metadata["resourceVersion"],
+            generation=metadata["generation"],
+            creation_timestamp=datetime.fromisoformat(metadata["creationTimestamp"]),
+            deletion_timestamp=None if deleted_at is None else datetime.fromisoformat(deleted_at),
+            finalizers=tuple(metadata.get("finalizers") or ()),
+            annotations=_own(metadata.get("annotations") or {}),
+            spec=WorkloadSpec.parse(body["spec"]),
+            status=WorkloadStatus.parse(body.get("status")),
+        )
+
+    @property
+    def effective_name(self) -> str:
+        """The display name on the platform."""
+        return self.spec.name or self.name
+
+    @property
+    def effective_slug(self) -> str:
+        """The slug as declared; what was used first is pinned in `status.workload_slug`."""
+        return self.spec.slug or self.name
+
+    @property
+    def deleting(self) -> bool:
+        """Whether a deletion has begun."""
+        return self.deletion_timestamp is not None
+
+    @property
+    def has_finalizer(self) -> bool:
+        """Whether our finalizer is there: the record that the workload was made here, or may have been."""
+        return FINALIZER in self.finalizers
+
+
+def canonical_slug(text: str) -> str:
+    """The slug that the platform makes of a text; empty when nothing of it can be part of one."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-").lower()
+
+
+def _own(annotations: Mapping[str, str]) -> dict[str, str]:
+    """Ours alone: others, such as kubectl's copy of the whole object, can be large."""
+    return {key: value for key, value in annotations.items() if key.startswith(_OURS)}

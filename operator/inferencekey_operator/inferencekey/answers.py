@@ -1,0 +1,220 @@
+"""What an answer of the platform that is no success means: from status and body to a reason and a message.
+
+Decides who must act and what a person is told. The message of what heals by itself never quotes the platform,
+which may put a request number into each answer: a status must not change while nothing happens. Pure, but for
+the clock where a Retry-After names a date and the answer has none; must not know httpx or Kubernetes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from inferencekey_operator.errors import Actor, PlatformFailure, Reason
+from inferencekey_operator.redaction import excerpt, redact
+
+Operation: TypeAlias = Literal["list", "create", "update", "delete", "readiness"]
+
+WRITES: frozenset[Operation] = frozenset({"create", "update", "delete"})
+QUOTE_LIMIT = 256
+"""Characters of the platform's own words that a message quotes."""
+LONGEST_WAIT = 3600.0
+"""Seconds. A Retry-After beyond it is cut: one answer must not silence the operator for a day."""
+
+_CODES = {
+    "wrong_credential_type": Reason.WRONG_CREDENTIAL_TYPE,
+    "project_scope_mismatch": Reason.PROJECT_MISMATCH,
+    "scope_insufficient": Reason.SCOPE_INSUFFICIENT,
+}
+_UNREACHABLE = frozenset({408, 502, 503, 504, *range(520, 528), 530})
+"""Said by something in front of the platform that did not reach it; from 520 on they are one proxy's own."""
+_QUOTED = frozenset({Reason.PLATFORM_REFUSED, Reason.TOKEN_REJECTED})
+_ABOUT_THE_SPEC = frozenset({400, 409, 413, 422})
+_CODE_SHAPE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+"""A word that is the same in each answer, and so may stand in the message of a failure that is retried."""
+
+_NEW_TOKEN = "in the InferenceKey dashboard and put it into the Secret's key."  # noqa: S105 - words, no token
+_MESSAGES = {
+    Reason.TOKEN_REJECTED: (
+        "The platform does not accept the token {token} for {place} ({what}): it is unknown or was revoked. "
+        f"Mint a new ik_sdk_ token for {{place}} {_NEW_TOKEN}"
+    ),
+    Reason.WRONG_CREDENTIAL_TYPE: (
+        "The credential {token} is no control token ({what}); an ik_live_ key only calls inference. "
+        f"Mint an ik_sdk_ token for {{place}} {_NEW_TOKEN}"
+    ),
+    Reason.PROJECT_MISMATCH: (
+        "The token {token} does not belong to {place} ({what}). Correct the project "
+        "(spec.project, or INFERENCEKEY_PROJECT in the Secret), or put a token that was minted for {place} "
+        "into the Secret's key."
+    ),
+    Reason.SCOPE_INSUFFICIENT: (
+        "The token {token} lacks a scope that it takes to {act} ({what}). Mint an ik_sdk_ token for {place} "
+        f"with the scopes workload:write and assignment:write {_NEW_TOKEN}"
+    ),
+    Reason.RATE_LIMITED: ("The platform limits how often the token {token} may call ({what}). Retried by itself."),
+    Reason.PLATFORM_UNREACHABLE: "The platform could not be reached to {act} ({what}). Retried by itself.",
+    Reason.PLATFORM_ERROR: "The platform failed to {act} ({what}). Retried by itself.",
+    Reason.PLATFORM_REFUSED: "The platform refused to {act} ({what}).",
+}
+_REDIRECTED = (
+    "The base URL redirects to {target} ({what}), and a redirect is never followed: a token must not travel "
+    "to another place. Set the base URL to where the platform answers."
+)
+_NO_PROJECT = (
+    "The platform knows no {place} ({what}). Correct the project (spec.project, or INFERENCEKEY_PROJECT in "
+    "the Secret), or the base URL."
+)
+_NO_WORKLOAD = "The workload is not on the platform ({what}): it was deleted there, or never existed."
+_ACTS: dict[Operation, str] = {
+    "list": "list the workloads of {place}",
+    "create": "create the workload in {place}",
+    "update": "update the workload",
+    "delete": "delete the workload",
+    "readiness": "report the workload's readiness",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """The platform's own words: a code, a text, or nothing."""
+
+    code: str = ""
+    text: str = ""
+
+
+def failure(
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    operation: Operation,
+    project: str = "",
+    token: str = "ik…",  # noqa: S107 - the public form
+) -> PlatformFailure:
+    """Return the error that an answer other than the expected success stands for.
+
+    Args:
+        status: the HTTP status.
+        headers: case-insensitive, or with lower-case keys.
+        body: the answer's body; it may be cut short.
+        operation: what was asked for.
+        project: the project's slug, where the route names one.
+        token: the public form of the token.
+    """
+    said = _said(headers, body)
+    reason = _reason(status, said, operation)
+    place = f'project "{excerpt(project, 128)}"' if project else "its project"
+    message = _template(status, reason, operation).format(
+        token=token,
+        place=place,
+        act=_ACTS[operation].format(place=place),
+        what=f"{status} {redact(said.code)}" if _CODE_SHAPE.fullmatch(said.code) else str(status),
+        target=_target(headers),
+    )
+    return PlatformFailure(
+        reason,
+        message + (_quotation(status, said) if reason in _QUOTED else ""),
+        status=status,
+        uncertain=_uncertain(status, operation),
+        retry_after=retry_after(headers) if reason.actor is Actor.PLATFORM else None,
+    )
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that a Retry-After asks for, from 0 to `LONGEST_WAIT`; None without a readable one.
+
+    A date is measured from the answer's own Date where it has one, so that our clock does not matter.
+    """
+    value = headers.get("retry-after", "").strip()
+    try:
+        seconds = float(value) if value[:1].isdecimal() else _until(value, headers.get("date", ""))
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return min(max(seconds, 0.0), LONGEST_WAIT)
+
+
+def _until(value: str, date: str) -> float:
+    then = parsedate_to_datetime(value)
+    now = parsedate_to_datetime(date) if date else datetime.now(UTC)
+    return (then - now).total_seconds()
+
+
+def _reason(status: int, said: _Said, operation: Operation) -> Reason:
+    if status in (401, 403) and said.code in _CODES:
+        return _CODES[said.code]
+    if status == 401 or (status == 403 and operation not in WRITES):
+        return Reason.TOKEN_REJECTED
+    if status == 429:
+        return Reason.RATE_LIMITED
+    if status in _UNREACHABLE:
+        return Reason.PLATFORM_UNREACHABLE
+    # A 403 of another kind to a write is about this write (a quota, say): the list proved the token.
+    return Reason.PLATFORM_REFUSED if 300 <= status < 500 else Reason.PLATFORM_ERROR
+
+
+def _uncertain(status: int, operation: Operation) -> bool:
+    """A redirect or a refusal was not carried out; a failure, or an odd success, may have been."""
+    return operation in WRITES and (status == 408 or not 300 <= status < 500)
+
+
+def _template(status: int, reason: Reason, operation: Operation) -> str:
+    if 300 <= status < 400:
+        return _REDIRECTED
+    if status == 404:
+        return _NO_PROJECT if operation in ("list", "create") else _NO_WORKLOAD
+    return _MESSAGES[reason]
+
+
+def _quotation(status: int, said: _Said) -> str:
+    words = excerpt(said.text, QUOTE_LIMIT)
+    remedy = " Correct the spec; it is sent again when it changes." if status in _ABOUT_THE_SPEC else ""
+    return (f' It said: "{words}".' if words else "") + remedy
+
+
+def _target(headers: Mapping[str, str]) -> str:
+    """Name the place a redirect points to, without what its path or query may carry."""
+    try:
+        parts = urlsplit(headers.get("location", ""))
+        return excerpt(f"{parts.scheme}://{parts.hostname}", 128) if parts.hostname else "another path"
+    except ValueError:
+        return "another place"
+
+
+def _said(headers: Mapping[str, str], body: bytes) -> _Said:
+    """Read `{"error": "<code>"}`, `{"error": {"code", "message"}}`, their likes, or plain text; no HTML."""
+    text = body.decode("utf-8", "replace").strip()
+    if "html" in headers.get("content-type", "").lower() or text.startswith("<"):
+        return _Said()
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        document = text
+    if isinstance(document, dict):
+        error = document.get("error")
+        return _words(error if isinstance(error, dict) else document, text)
+    return _plain(document if isinstance(document, str) else text)
+
+
+def _words(error: dict[str, Any], text: str) -> _Said:
+    code, message = (
+        next((value for key in keys if isinstance(value := error.get(key), str)), "")
+        for keys in (("code", "error"), ("message", "detail"))
+    )
+    if not code and not message:
+        return _Said(text=text)
+    return _Said(code, message) if message else _plain(code)
+
+
+def _plain(text: str) -> _Said:
+    """Tell a code that stands alone from a sentence; a known code may have more words after it."""
+    if _CODE_SHAPE.fullmatch(text):
+        return _Said(code=text)
+    first = re.split(r"[^a-z_]", text, maxsplit=1)[0]
+    return _Said(first if first in _CODES else "", text)

@@ -1,0 +1,322 @@
+"""The control plane over HTTP: list, create, update, delete, each as one request that is never repeated.
+
+Decides how a call travels (connections, limits of time and size) and whether a call that was lost may have
+been carried out. Whether, when and how often to call is the caller's. Must not know Kubernetes; keeps no
+token, and shows none in an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from importlib.metadata import version
+from typing import Any
+
+import httpx
+
+from inferencekey_operator.errors import ConfigurationError, PlatformFailure, Reason
+from inferencekey_operator.inferencekey import wire
+from inferencekey_operator.inferencekey.answers import WRITES, Operation
+from inferencekey_operator.redaction import excerpt, public_id
+
+CONNECTIONS = 16
+"""The pool looks at all of its connections for each request: many cost more time than they bring."""
+KEEP_ALIVE = 4.0
+"""Seconds. Servers close idle connections after 5 or more; a create that meets such a close is lost."""
+LIST_LIMIT = 64 * 1024 * 1024
+"""Bytes of a list, unpacked: ten thousand workloads of 6 KiB each."""
+ANSWER_LIMIT = 4 * 1024 * 1024
+"""Bytes of the answer to a write."""
+REFUSAL_LIMIT = 64 * 1024
+"""Bytes that are read of a body that only explains a status."""
+
+EVENTS = "text/event-stream"
+
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+_HOW_LOST: tuple[tuple[type[Exception], str], ...] = (
+    (httpx.PoolTimeout, "all connections are in use"),
+    (httpx.ConnectTimeout, "no connection in time"),
+    (httpx.ProxyError, "the proxy did not connect"),
+    (httpx.TimeoutException, "no answer in time"),
+    (TimeoutError, "no answer in time"),
+)
+
+
+def open_http(
+    timeout: float = 10.0, *, ca_file: str | None = None, connections: int = CONNECTIONS
+) -> httpx.AsyncClient:
+    """Return a pool of connections to one platform; the caller closes it.
+
+    HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE are honoured, redirects are not followed, and no cookie is kept:
+    it would carry what one credential was given into the calls of another. Readiness streams hold a
+    connection for minutes, and so want a pool of their own.
+
+    Args:
+        timeout: seconds for each read and write; half of it for a place in the pool, and for a connection.
+        ca_file: a PEM file of certificate authorities to trust beside the usual ones.
+        connections: how many there are at most.
+
+    Raises:
+        OSError: `ca_file` cannot be read or holds no certificate.
+    """
+    trust = httpx.create_ssl_context()
+    if ca_file is not None:
+        trust.load_verify_locations(cafile=ca_file)
+    return httpx.AsyncClient(
+        verify=trust,
+        timeout=httpx.Timeout(timeout, connect=timeout / 2, pool=timeout / 2),
+        # With fewer kept than allowed, the pool closes connections that the next request needs.
+        limits=httpx.Limits(
+            max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEEP_ALIVE
+        ),
+        follow_redirects=False,
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+        headers={"User-Agent": f"inferencekey-operator/{version('inferencekey-operator')}"},
+    )
+
+
+class PlatformClient:
+    """The control plane of one platform. Holds no token, and no state but the connections of `http`.
+
+    A call ends within its deadline (seconds, the wait for a connection included), so that whoever must have
+    stopped writing at a certain moment can. A write that is cancelled may have been carried out.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        http: httpx.AsyncClient,
+        *,
+        write_deadline: float = 10.0,
+        list_deadline: float = 60.0,
+        list_limit: int = LIST_LIMIT,
+    ) -> None:
+        self.base_url = checked_base_url(base_url)
+        self._http = http
+        self._write_deadline, self._list_deadline = write_deadline, list_deadline
+        self._list_limit = list_limit
+
+    def __repr__(self) -> str:
+        return f"PlatformClient({self.base_url!r})"
+
+    async def list_workloads(self, token: str, project: str) -> bytes:
+        """Return the project's list as it was sent; `wire.parse_list` reads it.
+
+        Raises:
+            PlatformFailure: with the reason that the answer, or its absence, stands for.
+            ConfigurationError: the token cannot be sent.
+        """
+        call = Call("list", "GET", wire.workloads_path(project), token, project)
+        return await self._json(call, self._list_deadline, self._list_limit)
+
+    async def create(self, token: str, project: str, body: Mapping[str, Any]) -> wire.LiveWorkload:
+        """Create a workload and return it: under another slug where the wanted one was taken.
+
+        Raises:
+            PlatformFailure: `uncertain` when there may be a workload now.
+            ConfigurationError: the token cannot be sent.
+        """
+        call = Call("create", "POST", wire.workloads_path(project), token, project, _encoded(body))
+        return wire.parse_workload(await self._json(call, self._write_deadline, ANSWER_LIMIT))
+
+    async def update(self, token: str, workload_id: str, body: Mapping[str, Any]) -> wire.LiveWorkload:
+        """Change the fields in `body` and return the workload as it is now.
+
+        Raises:
+            PlatformFailure: `uncertain` when the change may have been made; status 404 when it is gone.
+            ConfigurationError: the token cannot be sent.
+        """
+        call = Call("update", "PATCH", wire.workload_path(workload_id), token, content=_encoded(body))
+        return wire.parse_workload(await self._json(call, self._write_deadline, ANSWER_LIMIT))
+
+    async def delete(self, token: str, workload_id: str) -> None:
+        """Delete a workload; one that is gone already is no error.
+
+        Raises:
+            PlatformFailure: `uncertain` when it may have been deleted.
+            ConfigurationError: the token cannot be sent.
+        """
+        call = Call("delete", "DELETE", wire.workload_path(workload_id), token)
+        try:
+            async with answered(self._http, self.base_url, call, self._write_deadline) as response:
+                await _beginning(response)
+        except PlatformFailure as error:
+            if error.status != 404:
+                raise
+
+    async def _json(self, call: Call, deadline: float, limit: int) -> bytes:
+        async with answered(self._http, self.base_url, call, deadline) as response:
+            expect_type(response, call)
+            return await _whole(response, call, limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request before it is sent. `project` is empty where the route does not name it."""
+
+    operation: Operation
+    method: str
+    path: str
+    token: str = field(repr=False)
+    project: str = ""
+    content: bytes | None = field(default=None, repr=False)
+    accept: str = "application/json"
+
+
+@asynccontextmanager
+async def answered(
+    http: httpx.AsyncClient,
+    base_url: str,
+    call: Call,
+    deadline: float | None,
+    timeout: httpx.Timeout | None = None,
+) -> AsyncIterator[httpx.Response]:
+    """Send a call, and give the answer if its status is a success; its body is not read yet.
+
+    The `deadline` holds until the context ends. httpx's errors, in the context too, leave it translated.
+
+    Raises:
+        PlatformFailure: another status, or no answer.
+        ConfigurationError: the token cannot be sent.
+    """
+    request = _request(http, base_url, call, timeout)
+    try:
+        async with asyncio.timeout(deadline):
+            response = await http.send(request, stream=True)
+            try:
+                await _expect_success(response, call)
+                yield response
+            finally:
+                await response.aclose()
+    except (httpx.HTTPError, TimeoutError) as error:
+        raise lost(error, base_url, call.operation) from None
+
+
+def checked_base_url(text: str) -> str:
+    """Return a base URL without a slash at its end.
+
+    Raises:
+        ConfigurationError: it is no plain http or https URL.
+    """
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        url = httpx.URL()
+    misled = url.userinfo or url.query or url.fragment or " " in text
+    if url.scheme not in ("http", "https") or not url.host or misled:
+        raise ConfigurationError(
+            Reason.BASE_URL_NOT_ALLOWED,
+            "The base URL is not of the form https://host[:port][/path], without a user, a query or a fragment. "
+            "Correct INFERENCEKEY_BASE_URL.",
+        )
+    return text.rstrip("/")
+
+
+def expect_type(response: httpx.Response, call: Call) -> None:
+    """Refuse an answer that says it is not what was asked for, but the login page, say, of a proxy."""
+    found = response.headers.get("content-type", call.accept).partition(";")[0].strip().lower()
+    if found != call.accept:
+        raise PlatformFailure(
+            Reason.PLATFORM_ERROR,
+            f'The answer is of type "{excerpt(found, 64)}" and not {call.accept}: it is not the platform\'s. '
+            "Check that the base URL is the platform's; retried by itself.",
+            status=response.status_code,
+            uncertain=call.operation in WRITES,
+        )
+
+
+def lost(error: Exception, base_url: str, operation: Operation) -> PlatformFailure:
+    """Return what it means that `error` came instead of an answer; nothing of the request is in it."""
+    if isinstance(error, httpx.DecodingError):
+        reason, what = Reason.PLATFORM_ERROR, "its answer cannot be unpacked"
+    else:
+        reason, what = Reason.PLATFORM_UNREACHABLE, _how_lost(error)
+    return PlatformFailure(
+        reason,
+        f"The platform at {excerpt(base_url, 128)} does not answer: {what}. Retried by itself.",
+        uncertain=operation in WRITES and not isinstance(error, _NOT_SENT),
+    )
+
+
+def _how_lost(error: Exception) -> str:
+    if type(error) is httpx.ConnectError:
+        return f"no connection ({excerpt(str(error), 128)})"
+    found = (what for kind, what in _HOW_LOST if isinstance(error, kind))
+    return next(found, "the connection was cut")
+
+
+@lru_cache(maxsize=256)
+def _url(text: str) -> httpx.URL:
+    """Parse a URL once: it costs as much as building all the rest of a request."""
+    return httpx.URL(text)
+
+
+def _request(http: httpx.AsyncClient, base_url: str, call: Call, timeout: httpx.Timeout | None) -> httpx.Request:
+    if not (call.token.isascii() and call.token.isprintable() and call.token.strip()):
+        raise ConfigurationError(
+            Reason.TOKEN_MALFORMED,
+            "The token holds characters that no token has, a line break perhaps; nothing was sent. "
+            "Put it into the Secret's key again.",
+        )
+    headers = {"Authorization": f"Bearer {call.token}", "Accept": call.accept}
+    if call.content is not None:
+        headers["Content-Type"] = "application/json"
+    if call.accept == EVENTS:
+        headers["Accept-Encoding"] = "identity"  # Whatever packs a stream may hold events back.
+    return http.build_request(
+        call.method,
+        _url(base_url + call.path),
+        headers=headers,
+        content=call.content,
+        timeout=timeout or http.timeout,
+    )
+
+
+async def _expect_success(response: httpx.Response, call: Call) -> None:
+    if response.is_success:
+        return
+    raise wire.failure(
+        response.status_code,
+        response.headers,
+        await _beginning(response),
+        operation=call.operation,
+        project=call.project,
+        token=public_id(call.token),
+    )
+
+
+async def _beginning(response: httpx.Response) -> bytes:
+    """Read what there is of a body that only explains a status, and not too much of it."""
+    body = bytearray()
+    try:
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) >= REFUSAL_LIMIT:
+                break
+    except httpx.HTTPError:
+        pass  # The status has said it all.
+    return bytes(body[:REFUSAL_LIMIT])
+
+
+async def _whole(response: httpx.Response, call: Call, limit: int) -> bytes:
+    chunks, size = [], 0
+    async for chunk in response.aiter_bytes():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > limit:
+            raise PlatformFailure(
+                Reason.PLATFORM_ERROR,
+                f"The platform's answer is larger than {limit} bytes and was not read. Retried by itself.",
+                status=response.status_code,
+                uncertain=call.operation in WRITES,
+            )
+    return b"".join(chunks)
+
+
+def _encoded(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body, separators=(",", ":"), allow_nan=False).encode()

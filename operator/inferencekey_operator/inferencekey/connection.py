@@ -1,0 +1,28 @@
+"""One platform, connected: the calls and the readiness streams, each over a pool of its own.
+
+A stream holds a connection for minutes, and must not take one from the calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+from inferencekey_operator.inferencekey.client import PlatformClient, open_http
+from inferencekey_operator.inferencekey.readiness import Phase, phases
+
+
+class Connection(PlatformClient):
+    """The control plane at `base_url`; `timeout` in seconds bounds each write."""
+
+    def __init__(self, base_url: str, timeout: float) -> None:
+        self._pools = open_http(timeout), open_http(timeout)
+        super().__init__(base_url, self._pools[0], write_deadline=timeout)
+
+    def phases(self, token: str, project: str, slug: str) -> AsyncGenerator[Phase, None]:
+        """Open one readiness stream."""
+        return phases(self._pools[1], self.base_url, token, project, slug)
+
+    async def close(self) -> None:
+        """No further call."""
+        for pool in self._pools:
+            await pool.aclose()

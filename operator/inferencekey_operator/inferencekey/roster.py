@@ -1,0 +1,372 @@
+"""One list per project, shared by all its Workloads.
+
+The platform's only read is the whole list of a project, so whoever asks for each workload by itself pays N × N rows.
+A `Roster` holds the rows of one project as one credential sees them: single-flight, refreshed once per interval,
+corrected with the answers of our own writes. It also is the gate to the platform: while that is down or refuses the
+credential, one probe goes out at a time and everybody else is told the same error at once.
+
+Knows nothing of Kubernetes, nor of httpx; time and waiting come from asyncio's loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from inferencekey_operator.errors import Actor, OperatorError, PlatformFailure, Reason
+from inferencekey_operator.inferencekey.readiness import Phase
+from inferencekey_operator.inferencekey.wire import LiveWorkload, read_list
+from inferencekey_operator.metrics import CALLS
+
+log = logging.getLogger(__name__)
+
+FIRST_BACKOFF = 1.0
+PERSON_BACKOFF = 300.0
+"""How long a refused credential is left alone; a new token is another roster, and is tried at once."""
+SPACING = 4.0
+"""Lists on demand leave at least this many times a list's own duration between them, so that a burst shares them."""
+LONGEST_SPACING = 5.0
+
+_Answer = TypeVar("_Answer", bound=LiveWorkload | None)
+
+
+class Client(Protocol):
+    """The calls of the platform, as `client.PlatformClient` makes them."""
+
+    async def list_workloads(self, token: str, project: str) -> bytes:
+        """The body of the project's list."""
+        ...
+
+    async def create(self, token: str, project: str, body: dict[str, Any]) -> LiveWorkload:
+        """POST a workload."""
+        ...
+
+    async def update(self, token: str, workload_id: str, body: dict[str, Any]) -> LiveWorkload:
+        """PATCH a workload."""
+        ...
+
+    async def delete(self, token: str, workload_id: str) -> None:
+        """DELETE a workload."""
+        ...
+
+    def phases(self, token: str, project: str, slug: str) -> AsyncGenerator[Phase, None]:
+        """Open one readiness stream."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often and how fast the platform is called. Seconds, and calls per second for one credential."""
+
+    interval: float = 30.0
+    rate: float = 200.0
+    burst: float = 400.0
+
+
+class Bucket:
+    """A token bucket: `take` waits until the rate allows one more call."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate, self._burst = rate, burst
+        self._level, self._at = burst, float("-inf")
+
+    async def take(self) -> None:
+        """One call's worth; returns when it may go out."""
+        now = asyncio.get_running_loop().time()
+        self._level = min(self._burst, self._level + (now - self._at) * self._rate)
+        self._at = now
+        self._level -= 1.0
+        if self._level < 0:
+            await asyncio.sleep(-self._level / self._rate)
+
+
+class Roster:
+    """The rows of one project, as one credential sees them, and the calls that change them.
+
+    `changed` is called with the slugs of rows that a list showed new, gone or different; `recovered` when the
+    platform answers again after a time of trouble; `guard` before each write, and may raise.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        base_url: str,
+        project: str,
+        token: str,
+        pace: Pace,
+        *,
+        changed: Callable[[Roster, Iterable[str]], None],
+        recovered: Callable[[Roster], None],
+        guard: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.base_url, self.project = base_url, project
+        self._client, self._token, self._pace = client, token, pace
+        self._changed, self._recovered, self._guard = changed, recovered, guard
+        self._bucket = Bucket(pace.rate, pace.burst)
+        self._rows: dict[str, LiveWorkload] = {}
+        self._by_slug: dict[str, str] = {}
+        self._digest: bytes | None = None
+        self._corrections: dict[str, tuple[float, LiveWorkload | None]] = {}
+        self._flight: asyncio.Task[None] | None = None
+        self._creating: dict[str, asyncio.Lock] = {}
+        self._duration = 0.0
+        self._trouble: OperatorError | None = None
+        self._troubles = 0
+        self._closed_until = float("-inf")
+        self.began = float("-inf")
+        """When the newest complete list began, in the loop's time."""
+        self.uncertain_since = float("-inf")
+        """When a write was last lost: what is created after it needs a newer list."""
+        self.unreadable: frozenset[str] = frozenset()
+        """Slugs that are taken by rows which could not be read."""
+        self.announced = False
+        """Whether somebody was told of the trouble there is."""
+        self._born = self.used = asyncio.get_running_loop().time()
+        """When somebody last asked."""
+
+    def __repr__(self) -> str:
+        return f"<Roster of {self.project!r}, {len(self._rows)} rows>"
+
+    @property
+    def proven(self) -> bool:
+        """Whether the platform accepted this credential for this project."""
+        return self.began > float("-inf")
+
+    @property
+    def trouble(self) -> OperatorError | None:
+        """What the platform last answered instead of a list, while it does."""
+        return self._trouble
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def by_id(self, workload_id: str) -> LiveWorkload | None:
+        """The row with this id."""
+        return self._rows.get(workload_id)
+
+    def by_slug(self, slug: str) -> LiveWorkload | None:
+        """The row with this slug."""
+        found = self._by_slug.get(slug)
+        return self._rows.get(found) if found else None
+
+    async def look(self, after: float = float("-inf")) -> None:
+        """Returns once the newest list began after `after`. Whoever waits at the same moment shares one list.
+
+        Raises what the platform answered instead, at once while the gate is closed.
+        """
+        self.used = asyncio.get_running_loop().time()
+        while self.began <= after:
+            self._raise_while_closed()
+            await self._join()
+
+    def due_in(self, interval: float) -> float:
+        """Seconds until the next list of the interval or, in times of trouble, until the next probe."""
+        now = asyncio.get_running_loop().time()
+        if self._trouble is not None:
+            return self._closed_until - now
+        return max(self.began, self._born) + interval - now
+
+    async def refresh(self) -> None:
+        """One list now, or the one under way; the interval's tick. Errors are kept as `trouble`."""
+        try:
+            await self._join()
+        except OperatorError as error:
+            log.debug("no list of project %s: %s", self.project, error)
+
+    async def _join(self) -> None:
+        if self._flight is None:
+            self._flight = asyncio.create_task(self._list(), name=f"list {self.project}")
+        await asyncio.shield(self._flight)
+
+    def creation(self, slug: str) -> asyncio.Lock:
+        """Held from the look to the POST: creations of one slug never overlap."""
+        return self._creating.setdefault(slug, asyncio.Lock())
+
+    async def create(self, body: dict[str, Any]) -> LiveWorkload:
+        """POST. A failure that may have been carried out makes the roster uncertain."""
+        return await self._write("create", lambda: self._client.create(self._token, self.project, body))
+
+    async def update(self, workload_id: str, body: dict[str, Any]) -> LiveWorkload:
+        """PATCH."""
+        return await self._write("update", lambda: self._client.update(self._token, workload_id, body))
+
+    async def delete(self, workload_id: str) -> None:
+        """DELETE; what is gone already counts as deleted."""
+
+        await self._write("delete", lambda: self._client.delete(self._token, workload_id))
+        self._correct(workload_id, None)
+
+    async def phases(self, slug: str) -> AsyncGenerator[Phase, None]:
+        """One readiness stream of a workload; raises at once while the gate is closed."""
+        self._raise_while_closed()
+        async with aclosing(self._client.phases(self._token, self.project, slug)) as stream:
+            async for phase in stream:
+                yield phase
+
+    async def _write(self, operation: str, call: Callable[[], Awaitable[_Answer]]) -> _Answer:
+        self._raise_while_closed()
+        if self._trouble is not None:
+            await self.look(self._closed_until)
+        await self._bucket.take()
+        self._guard()
+        try:
+            answer = await call()
+        except PlatformFailure as error:
+            CALLS.labels(operation, error.reason).inc()
+            if error.uncertain:
+                self.uncertain_since = asyncio.get_running_loop().time()
+            if error.reason in (Reason.PLATFORM_UNREACHABLE, Reason.RATE_LIMITED, Reason.TOKEN_REJECTED):
+                self._close(error)
+            raise
+        CALLS.labels(operation, "ok").inc()
+        if answer is not None:
+            self._correct(answer.id, answer)
+        return answer
+
+    async def _list(self) -> None:
+        loop = asyncio.get_running_loop()
+        wait = self.began + self._duration * SPACING - loop.time()
+        if wait > 0 and self._trouble is None:
+            await asyncio.sleep(min(wait, LONGEST_SPACING))
+        await self._bucket.take()
+        began = loop.time()
+        try:
+            body = await self._client.list_workloads(self._token, self.project)
+            changed = self._take_over(body, began)
+        except OperatorError as error:
+            CALLS.labels("list", error.reason).inc()
+            self._close(error)
+            raise
+        finally:
+            self._flight = None
+        CALLS.labels("list", "ok").inc()
+        self._duration = loop.time() - began
+        self.began = began
+        self._open()
+        if changed:
+            self._changed(self, changed)
+
+    def _take_over(self, body: bytes, began: float) -> set[str]:
+        """Replace the rows by the list's, but for what we wrote since it began; the slugs that moved."""
+        self._corrections = {key: seen for key, seen in self._corrections.items() if seen[0] >= began}
+        digest = hashlib.sha256(body).digest()
+        if digest == self._digest and not self._corrections:
+            return set()
+        listing = read_list(body)
+        self.unreadable = listing.slugs_without_id
+        rows = {row.id: row for row in listing.workloads}
+        for workload_id, (_, row) in self._corrections.items():
+            if row is None:
+                rows.pop(workload_id, None)
+            else:
+                rows[workload_id] = row
+        moved = _moved(self._rows, rows)
+        self._rows = rows
+        self._by_slug = {row.slug: row.id for row in rows.values()}
+        self._digest = digest
+        return moved
+
+    def _correct(self, workload_id: str, row: LiveWorkload | None) -> None:
+        self._digest = None
+        self._corrections[workload_id] = (asyncio.get_running_loop().time(), row)
+        old = self._rows.pop(workload_id, None)
+        if old is not None and self._by_slug.get(old.slug) == workload_id:
+            del self._by_slug[old.slug]
+        if row is not None:
+            self._rows[workload_id] = row
+            self._by_slug.setdefault(row.slug, row.id)
+
+    def _close(self, error: OperatorError) -> None:
+        """Nobody calls before the platform's wish, or a growing wait, is over."""
+        self._trouble = error
+        self._troubles += 1
+        grown = min(FIRST_BACKOFF * 2.0 ** min(self._troubles - 1, 16), self._pace.interval)
+        wait = PERSON_BACKOFF if error.reason.actor is Actor.PERSON else max(grown, error.retry_after or 0.0)
+        self._closed_until = asyncio.get_running_loop().time() + wait * random.uniform(0.9, 1.0)  # noqa: S311
+
+    def _open(self) -> None:
+        was = self._trouble
+        self._trouble, self._troubles, self._closed_until, self.announced = None, 0, float("-inf"), False
+        if was is not None:
+            self._recovered(self)
+
+    def _raise_while_closed(self) -> None:
+        left = self._closed_until - asyncio.get_running_loop().time()
+        if self._trouble is not None and left > 0:
+            raise _again(self._trouble, left)
+
+
+def _again(error: OperatorError, left: float) -> OperatorError:
+    """The same error for somebody else, with what is left of the wait."""
+    if isinstance(error, PlatformFailure):
+        return PlatformFailure(error.reason, error.message, status=error.status, retry_after=left)
+    return OperatorError(error.reason, error.message, retry_after=left)
+
+
+def _moved(old: dict[str, LiveWorkload], new: dict[str, LiveWorkload]) -> set[str]:
+    slugs = {row.slug for key, row in new.items() if old.get(key) != row}
+    return slugs | {row.slug for key, row in old.items() if key not in new}
+
+
+class Rosters:
+    """All rosters of this process, and the interval that keeps them fresh.
+
+    One roster per (base URL, project, credential), however many Workloads and Secrets hold that credential. A roster
+    that nobody asked for during `keep` seconds is dropped.
+    """
+
+    def __init__(
+        self,
+        client: Callable[[str], Client],
+        pace: Pace,
+        *,
+        changed: Callable[[Roster, Iterable[str]], None],
+        recovered: Callable[[Roster], None],
+        guard: Callable[[], None] = lambda: None,
+        keep: float = 1800.0,
+    ) -> None:
+        self._client, self._pace, self._keep = client, pace, keep
+        self._changed, self._recovered, self._guard = changed, recovered, guard
+        self._rosters: dict[tuple[str, str, bytes], Roster] = {}
+        self._ticks: dict[tuple[str, str, bytes], asyncio.Task[None]] = {}
+
+    def get(self, base_url: str, project: str, token: str) -> Roster:
+        """The roster that stands for this credential in this project."""
+        key = (base_url, project, hashlib.sha256(token.encode()).digest())
+        roster = self._rosters.get(key)
+        if roster is None:
+            roster = self._rosters[key] = Roster(
+                self._client(base_url),
+                base_url,
+                project,
+                token,
+                self._pace,
+                changed=self._changed,
+                recovered=self._recovered,
+                guard=self._guard,
+            )
+            self._ticks[key] = asyncio.create_task(self._tick(key, roster), name=f"interval of {project}")
+        return roster
+
+    def __iter__(self) -> Iterator[Roster]:
+        return iter(tuple(self._rosters.values()))
+
+    def close(self) -> None:
+        """No further list goes out."""
+        for task in self._ticks.values():
+            task.cancel()
+
+    async def _tick(self, key: tuple[str, str, bytes], roster: Roster) -> None:
+        loop = asyncio.get_running_loop()
+        while loop.time() - roster.used < self._keep:
+            wait = roster.due_in(self._pace.interval * random.uniform(0.9, 1.0))  # noqa: S311 - jitter
+            await asyncio.sleep(max(wait, 0.05))
+            if wait <= 0:
+                await roster.refresh()
+        del self._rosters[key], self._ticks[key]

@@ -1,0 +1,216 @@
+"""The platform's JSON and paths: what its workloads look like on the wire, read without trust.
+
+Decides what a workload needs to count (an id and a slug) and what is made of everything else: optional fields
+may be missing, null or of another type, and fields that nobody knows yet are ignored. What an error answer
+means is decided in `answers`; `failure` is offered here too. Pure: must not know httpx, Kubernetes, or what a
+difference means.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, NoReturn, TypeAlias
+from urllib.parse import quote
+
+from inferencekey_operator.errors import PlatformFailure, Reason
+from inferencekey_operator.inferencekey.answers import failure
+
+__all__ = [
+    "Listing",
+    "LiveWorkload",
+    "failure",
+    "parse_list",
+    "parse_workload",
+    "read_list",
+    "readiness_path",
+    "workload_path",
+    "workloads_path",
+]
+
+Json: TypeAlias = Any
+"""What `json` returns: nothing is known of it before it was looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveWorkload:
+    """A workload as it stands on the platform.
+
+    Ten thousand of these are held at once, so what is not used is not kept. Optional fields are None, and
+    configurations empty, where the platform says nothing.
+    """
+
+    id: str
+    slug: str
+    name: str = ""
+    backend: str = ""
+    model_name: str = ""
+    description: str | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    worker_id: str | None = None
+    gpu_resource_id: str | None = None
+    task_type: str | None = None
+    execution_policy: str | None = None
+    execution_policy_config: dict[str, Any] = field(default_factory=dict)
+    project_slug: str | None = None
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The workloads of a project, and what of the list could not be read."""
+
+    workloads: tuple[LiveWorkload, ...]
+    """Rows that have an id and a slug, in the platform's order."""
+    skipped: int = 0
+    """How many rows have not."""
+    slugs_without_id: frozenset[str] = frozenset()
+    """Slugs of skipped rows: they are taken on the platform, so a create would make a twin."""
+
+
+def parse_list(body: bytes) -> tuple[LiveWorkload, ...]:
+    """Return the workloads of a list answer; `read_list` also says what was skipped.
+
+    Raises:
+        PlatformFailure: `PlatformError` when `body` is no list of workloads.
+    """
+    return read_list(body).workloads
+
+
+def read_list(body: bytes) -> Listing:
+    """Read a list answer: a bare array, `{"workloads": […]}`, or `null` for none.
+
+    Raises:
+        PlatformFailure: `PlatformError` when `body` is no JSON (truncated, say) or another document.
+    """
+    rows = _rows(_decode(body))
+    read = [_workload(row) for row in rows]
+    kept = tuple(workload for workload in read if workload is not None)
+    if len(kept) == len(rows):
+        return Listing(kept)
+    lost = (_slug(row) for row, workload in zip(rows, read, strict=True) if workload is None)
+    return Listing(kept, len(rows) - len(kept), frozenset(slug for slug in lost if slug))
+
+
+def parse_workload(body: bytes) -> LiveWorkload:
+    """Read the answer to a create or an update.
+
+    Raises:
+        PlatformFailure: `PlatformError`, uncertain, when it is no workload: the write was accepted though.
+    """
+    try:
+        workload = _workload(_decode(body))
+    except PlatformFailure as error:
+        raise PlatformFailure(error.reason, error.message, uncertain=True) from None
+    if workload is None:
+        raise PlatformFailure(
+            Reason.PLATFORM_ERROR,
+            "The platform accepted the request but answered without the workload's id and slug. "
+            "The list of workloads is read again before anything else is sent.",
+            uncertain=True,
+        )
+    return workload
+
+
+def workloads_path(project: str) -> str:
+    """Return the path that lists (GET) and creates (POST) workloads of a project."""
+    return f"/api/projects/{_segment(project)}/workloads"
+
+
+def workload_path(workload_id: str) -> str:
+    """Return the path that updates (PATCH) and deletes (DELETE) a workload."""
+    return f"/api/workloads/{_segment(workload_id)}"
+
+
+def readiness_path(project: str, slug: str) -> str:
+    """Return the path of a workload's readiness stream."""
+    return f"{workloads_path(project)}/{_segment(slug)}/readiness-events"
+
+
+def _segment(text: str) -> str:
+    """Percent-encode one segment; dots too where they would climb to another path."""
+    return quote(text, safe="") if text.strip(".") else text.replace(".", "%2E")
+
+
+def _decode(body: bytes) -> Json:
+    """Read JSON as the standard has it; a body too deep for the reader is as bad as a truncated one."""
+    try:
+        return json.loads(body, parse_constant=_not_json)
+    except (ValueError, RecursionError):
+        raise PlatformFailure(
+            Reason.PLATFORM_ERROR,
+            "The platform's answer is not the JSON it should be: truncated, or from something in between. "
+            "It is asked again by itself.",
+        ) from None
+
+
+def _not_json(word: str) -> NoReturn:
+    raise ValueError(word)
+
+
+def _rows(document: Json) -> list[Json]:
+    if isinstance(document, dict) and "workloads" in document:
+        document = document["workloads"]
+    if document is None:
+        return []
+    if isinstance(document, list):
+        return document
+    raise PlatformFailure(
+        Reason.PLATFORM_ERROR,
+        "The platform's answer is no list of workloads. Check that the base URL is the platform's; "
+        "it is asked again by itself.",
+    )
+
+
+def _workload(row: Json) -> LiveWorkload | None:
+    if not isinstance(row, dict):
+        return None
+    workload_id, slug = _text(row.get("id")), _slug(row)
+    if not workload_id or not slug:
+        return None
+    return LiveWorkload(
+        id=workload_id,
+        slug=slug,
+        name=_text(row.get("name")) or "",
+        backend=_shared(row.get("backend")) or "",
+        model_name=_shared(row.get("model_name")) or "",
+        description=_text(row.get("description")),
+        config=_object(row.get("config")),
+        worker_id=_shared(row.get("worker_id")),
+        gpu_resource_id=_shared(row.get("gpu_resource_id")),
+        task_type=_shared(row.get("task_type")),
+        execution_policy=_shared(row.get("execution_policy")),
+        execution_policy_config=_object(row.get("execution_policy_config")),
+        project_slug=_shared(row.get("project_slug")),
+        created_at=_time(row.get("created_at")),
+    )
+
+
+def _slug(row: Json) -> str | None:
+    if not isinstance(row, dict):
+        return None
+    return _text(row.get("slug")) or _text(row.get("workload_slug"))
+
+
+def _text(value: Json) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _shared(value: Json) -> str | None:
+    """Keep one copy of a string that many rows have."""
+    return sys.intern(value) if isinstance(value, str) else None
+
+
+def _object(value: Json) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _time(value: Json) -> datetime | None:
+    """Read an ISO 8601 time; one without a zone is taken as UTC."""
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,408 @@
+"""The platform's JSON and its errors, as values: what is read, what is skipped, what an answer means."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inferencekey_operator.errors import Actor, PlatformFailure, Reason
+from inferencekey_operator.inferencekey import wire
+from inferencekey_operator.inferencekey.answers import LONGEST_WAIT, WRITES, Operation, retry_after
+
+SECRET = "0123456789abcdef" * 4
+TOKEN = f"ik_sdk_a1b2c3d4_{SECRET}"
+
+FULL = {
+    "id": "wl_1",
+    "name": "Support bot",
+    "description": "Answers",
+    "slug": "support-bot",
+    "project_id": "prj_1",
+    "project_slug": "team-a",
+    "workload_slug": "support-bot",
+    "task_type": "text2text",
+    "backend": "vllm",
+    "model_name": "llama-3",
+    "config": {"command": "vllm serve", "nested": {"a": [1, 2.0, None]}},
+    "worker_id": "wrk_1",
+    "gpu_resource_id": "gpu_1",
+    "execution_policy": "fixed",
+    "execution_policy_config": {"replicas": 1},
+    "created_at": "2026-03-02T10:41:32Z",
+    "updated_at": "2026-03-02T10:41:32Z",
+}
+READ = wire.LiveWorkload(
+    id="wl_1",
+    slug="support-bot",
+    name="Support bot",
+    backend="vllm",
+    model_name="llama-3",
+    description="Answers",
+    config={"command": "vllm serve", "nested": {"a": [1, 2.0, None]}},
+    worker_id="wrk_1",
+    gpu_resource_id="gpu_1",
+    task_type="text2text",
+    execution_policy="fixed",
+    execution_policy_config={"replicas": 1},
+    project_slug="team-a",
+    created_at=datetime(2026, 3, 2, 10, 41, 32, tzinfo=UTC),
+)
+BARE = wire.LiveWorkload("wl_1", "support-bot")
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=8,
+)
+rows = st.fixed_dictionaries({}, optional={field: json_values | st.text(min_size=1) for field in [*FULL, "unknown"]})
+
+
+def encoded(document: Any) -> bytes:
+    """Return a document as it is sent."""
+    return json.dumps(document).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "workloads"),
+    [
+        (encoded([FULL]), (READ,)),
+        (encoded({"workloads": [FULL]}), (READ,)),
+        (encoded({"workloads": [FULL], "next": None}), (READ,)),
+        (b"null", ()),
+        (b"[]", ()),
+        (b' {"workloads": null}\n', ()),
+        (b"\xef\xbb\xbf[]", ()),
+    ],
+)
+def test_a_list_comes_in_three_shapes(body: bytes, workloads: tuple[wire.LiveWorkload, ...]) -> None:
+    """A bare array, an object with `workloads`, and null are all lists."""
+    assert wire.parse_list(body) == workloads
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        b"true",
+        b'"text"',
+        b"17",
+        b'{"workloads": {}}',
+        b'{"error": "internal"}',
+        b"<html></html>",
+        b"[NaN]",
+        b"\xff\xfe\xfd",
+        b"[" * 100_000,
+        b"[" + b"9" * 10_000 + b"]",
+        encoded([FULL])[:-1],
+    ],
+)
+def test_what_is_no_list_is_an_error_of_the_platform(body: bytes) -> None:
+    """Anything else, invalid or truncated or too deep, is a PlatformError, and never an empty list."""
+    with pytest.raises(PlatformFailure) as caught:
+        wire.parse_list(body)
+    assert (caught.value.reason, caught.value.uncertain) == (Reason.PLATFORM_ERROR, False)
+
+
+@given(st.lists(rows, min_size=1, max_size=3), st.data())
+def test_a_list_that_was_cut_anywhere_is_an_error(listed: list[Any], data: st.DataObject) -> None:
+    """No proper beginning of a list passes for a shorter list."""
+    body = encoded(listed)
+    cut = data.draw(st.integers(0, len(body) - 1))
+    with pytest.raises(PlatformFailure):
+        wire.parse_list(body[:cut])
+
+
+@given(st.lists(rows | json_values, max_size=4))
+def test_a_list_of_anything_is_read_as_far_as_it_can_be(listed: list[Any]) -> None:
+    """Whatever the rows hold, those with an id and a slug are kept in order, and the others counted."""
+    body = encoded([FULL, *listed, FULL])
+    listing = wire.read_list(body)
+    assert listing.workloads[0] == listing.workloads[-1] == READ
+    assert len(listing.workloads) + listing.skipped == len(listed) + 2
+    assert all(isinstance(row.config, dict) and row.id and row.slug for row in listing.workloads)
+
+
+@given(st.binary() | json_values.map(encoded))
+def test_any_bytes_are_a_list_or_an_error(body: bytes) -> None:
+    """No body makes the reader fail in another way."""
+    with suppress(PlatformFailure):
+        assert isinstance(wire.read_list(body), wire.Listing)
+
+
+def test_optional_fields_may_be_missing_null_or_of_another_type() -> None:
+    """Such a field is None, or empty; the row counts."""
+    identity = {"id": "wl_1", "slug": "support-bot"}
+    others = [field for field in FULL if field not in identity]
+    for value in (None, 17, True, ["x"]):
+        assert wire.parse_list(encoded([identity | dict.fromkeys(others, value)])) == (BARE,)
+    assert wire.parse_list(encoded([identity | {"new_field": {"x": 1}}])) == (BARE,)
+
+
+def test_rows_without_identity_are_skipped_and_told_of() -> None:
+    """A row without id or slug spoils no other row; its slug is reported as taken."""
+    listing = wire.read_list(
+        encoded([{"slug": "a"}, {"id": "", "slug": "b"}, {"id": "wl_3"}, 5, None, {"id": 1, "slug": 2}, FULL])
+    )
+    assert listing == wire.Listing((READ,), skipped=6, slugs_without_id=frozenset({"a", "b"}))
+
+
+def test_the_slug_may_come_as_workload_slug() -> None:
+    """A row that only has `workload_slug` is known by it."""
+    assert wire.parse_list(encoded([{"id": "wl_1", "workload_slug": "support-bot"}])) == (BARE,)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-03-02T10:41:32Z", datetime(2026, 3, 2, 10, 41, 32, tzinfo=UTC)),
+        ("2026-03-02T10:41:32.5+01:00", datetime(2026, 3, 2, 9, 41, 32, 500000, tzinfo=UTC)),
+        ("2026-03-02T10:41:32", datetime(2026, 3, 2, 10, 41, 32, tzinfo=UTC)),
+        ("2026-03-02T10:41:32.123456789Z", datetime(2026, 3, 2, 10, 41, 32, 123456, tzinfo=UTC)),
+        ("yesterday", None),
+        (1772448092, None),
+    ],
+)
+def test_times_are_read_with_their_zone(text: Any, moment: datetime | None) -> None:
+    """A time always has a zone, UTC where it names none; what is no time is None."""
+    assert wire.parse_list(encoded([FULL | {"created_at": text}]))[0].created_at == moment
+
+
+def test_strings_that_many_rows_share_are_held_once() -> None:
+    """Ten thousand rows of one project share the names of their backend, model, project and policy."""
+    first, second = wire.parse_list(encoded([FULL, FULL | {"id": "wl_2"}]))
+    for field in ("backend", "model_name", "project_slug", "task_type", "execution_policy"):
+        assert getattr(first, field) is getattr(second, field)
+
+
+def test_an_answer_to_a_write_is_a_workload() -> None:
+    """The answer to a create or an update is read like a row."""
+    assert wire.parse_workload(encoded(FULL)) == READ
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b"[]", b"{}", b'{"id": "wl_1"}', b'{"id": "wl_1", "sl'])
+def test_an_unreadable_answer_to_a_write_leaves_it_uncertain(body: bytes) -> None:
+    """The platform accepted the write, so a fresh list must tell what came of it."""
+    with pytest.raises(PlatformFailure) as caught:
+        wire.parse_workload(body)
+    assert (caught.value.reason, caught.value.uncertain) == (Reason.PLATFORM_ERROR, True)
+
+
+@pytest.mark.parametrize(
+    ("project", "path"),
+    [
+        ("team-a", "/api/projects/team-a/workloads"),
+        ("a/b", "/api/projects/a%2Fb/workloads"),
+        ("é ?#%", "/api/projects/%C3%A9%20%3F%23%25/workloads"),
+        ("..", "/api/projects/%2E%2E/workloads"),
+    ],
+)
+def test_names_are_encoded_in_paths(project: str, path: str) -> None:
+    """No name can reach another route than its own."""
+    assert wire.workloads_path(project) == path
+    assert wire.readiness_path(project, "a/b") == path + "/a%2Fb/readiness-events"
+
+
+def test_an_id_is_encoded_in_its_path() -> None:
+    """An id is the platform's word, and still no path."""
+    assert wire.workload_path("wl_1/../../x") == "/api/workloads/wl_1%2F..%2F..%2Fx"
+
+
+def failed(status: int, body: Any = b"", operation: Operation = "create", **headers: str) -> PlatformFailure:
+    """Return what an answer means; the body is bytes, or a document to be encoded."""
+    raw = body if isinstance(body, bytes) else encoded(body)
+    lowered = {name.replace("_", "-"): value for name, value in headers.items()}
+    return wire.failure(status, lowered, raw, operation=operation, project="team-a", token="ik_sdk_a1b2c3d4…")
+
+
+@pytest.mark.parametrize(
+    ("status", "on_list", "on_create", "uncertain", "why"),
+    [
+        (301, Reason.PLATFORM_REFUSED, Reason.PLATFORM_REFUSED, False, "never followed"),
+        (400, Reason.PLATFORM_REFUSED, Reason.PLATFORM_REFUSED, False, "the declaration is refused"),
+        (401, Reason.TOKEN_REJECTED, Reason.TOKEN_REJECTED, False, "the token is unknown"),
+        (402, Reason.PLATFORM_REFUSED, Reason.PLATFORM_REFUSED, False, "somebody must pay"),
+        (403, Reason.TOKEN_REJECTED, Reason.PLATFORM_REFUSED, False, "a code that nobody knows"),
+        (404, Reason.PLATFORM_REFUSED, Reason.PLATFORM_REFUSED, False, "no such project"),
+        (408, Reason.PLATFORM_UNREACHABLE, Reason.PLATFORM_UNREACHABLE, True, "it waited for us"),
+        (409, Reason.PLATFORM_REFUSED, Reason.PLATFORM_REFUSED, False, "a conflict"),
+        (422, Reason.PLATFORM_REFUSED, Reason.PLATFORM_REFUSED, False, "the declaration is refused"),
+        (429, Reason.RATE_LIMITED, Reason.RATE_LIMITED, False, "not carried out"),
+        (500, Reason.PLATFORM_ERROR, Reason.PLATFORM_ERROR, True, "it may have failed half-way"),
+        (501, Reason.PLATFORM_ERROR, Reason.PLATFORM_ERROR, True, "any failure of the platform"),
+        (502, Reason.PLATFORM_UNREACHABLE, Reason.PLATFORM_UNREACHABLE, True, "the proxy lost the answer"),
+        (503, Reason.PLATFORM_UNREACHABLE, Reason.PLATFORM_UNREACHABLE, True, "the proxy has no backend"),
+        (504, Reason.PLATFORM_UNREACHABLE, Reason.PLATFORM_UNREACHABLE, True, "the proxy gave up waiting"),
+        (522, Reason.PLATFORM_UNREACHABLE, Reason.PLATFORM_UNREACHABLE, True, "a proxy's own status"),
+    ],
+)
+def test_statuses_by_table(status: int, on_list: Reason, on_create: Reason, uncertain: bool, why: str) -> None:
+    """Each status has its reason; a write is uncertain where it may have been carried out, a list never."""
+    listing, create = failed(status, operation="list"), failed(status)
+    assert (listing.reason, create.reason) == (on_list, on_create), why
+    assert (listing.uncertain, create.uncertain) == (False, uncertain), why
+    assert listing.status == create.status == status
+
+
+CODES = {
+    "wrong_credential_type": Reason.WRONG_CREDENTIAL_TYPE,
+    "project_scope_mismatch": Reason.PROJECT_MISMATCH,
+    "scope_insufficient": Reason.SCOPE_INSUFFICIENT,
+}
+
+
+@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("operation", get_args(Operation))
+def test_a_403_is_told_apart_by_its_code_in_each_form(code: str, operation: Operation) -> None:
+    """The code counts wherever it stands: as the error, inside it, or as plain text."""
+    bodies: list[Any] = [
+        {"error": code},
+        {"error": {"code": code, "message": "No."}},
+        {"error": code, "message": "No."},
+        code.encode(),
+        f"{code}: No.".encode(),
+    ]
+    assert {failed(403, body, operation).reason for body in bodies} == {CODES[code]}
+    assert failed(400, bodies[0], operation).reason is Reason.PLATFORM_REFUSED
+
+
+@pytest.mark.parametrize(
+    ("body", "quoted"),
+    [
+        ({"error": "max_hourly_cost_usd must be greater than zero"}, True),
+        ({"error": {"code": "invalid", "message": "max_hourly_cost_usd must be greater than zero"}}, True),
+        ({"error": {"message": "max_hourly_cost_usd must be greater than zero"}}, True),
+        ({"message": "max_hourly_cost_usd must be greater than zero"}, True),
+        ({"detail": "max_hourly_cost_usd must be greater than zero"}, True),
+        ({"reasons": ["max_hourly_cost_usd must be greater than zero"]}, True),
+        ("max_hourly_cost_usd must be greater than zero", True),
+        (b"max_hourly_cost_usd must be greater than zero", True),
+        (b"<html>max_hourly_cost_usd must be greater than zero</html>", False),
+        (b"", False),
+    ],
+)
+def test_a_refusal_quotes_the_platform(body: Any, quoted: bool) -> None:
+    """What the platform said of a declaration stands in the message, in whichever form; a web page does not."""
+    message = failed(422, body).message
+    assert ("max_hourly_cost_usd must be greater than zero" in message) == quoted
+    assert message.startswith('The platform refused to create the workload in project "team-a" (422')
+    assert message.endswith("Correct the spec; it is sent again when it changes.")
+
+
+def test_a_refusal_shows_the_code_once() -> None:
+    """A code is part of the status, and the sentence beside it is quoted."""
+    assert "(409 slug_taken)" in failed(409, {"error": "slug_taken"}).message
+    both = failed(409, {"error": {"code": "slug_taken", "message": "Taken."}}).message
+    assert '(409 slug_taken). It said: "Taken."' in both
+
+
+def test_a_redirect_names_the_host_and_nothing_else_of_the_target() -> None:
+    """A person learns where the base URL leads, and what the target's query carries stays out."""
+    message = failed(302, location="https://user:pw@login.example/x?token=abc").message
+    assert "https://login.example (302)" in message
+    assert not {"pw", "abc", "user"} & set(message.replace("@", " ").replace("=", " ").split())
+    assert "another path" in failed(307, location="/elsewhere").message
+    assert "another place" in failed(307, location="http://[bad").message
+
+
+def test_messages_tell_a_person_what_to_do() -> None:
+    """Each failure that waits for a person names the remedy; each other says that it is retried."""
+    assert "Mint a new ik_sdk_ token" in failed(401).message
+    assert "ik_sdk_a1b2c3d4…" in failed(401).message
+    assert "spec.project" in failed(403, {"error": "project_scope_mismatch"}).message
+    assert "assignment:write" in failed(403, {"error": "scope_insufficient"}).message
+    assert "ik_live_" in failed(403, {"error": "wrong_credential_type"}).message
+    assert 'knows no project "team-a" (404)' in failed(404, operation="list").message
+    assert "not on the platform (404)" in failed(404, operation="update").message
+    for status in (429, 500, 503):
+        assert failed(status).message.endswith("Retried by itself.")
+
+
+statuses = st.integers(100, 599)
+operations = st.sampled_from(get_args(Operation))
+bodies = (
+    st.binary(max_size=600)
+    | json_values.map(encoded)
+    | st.builds(lambda code, text: encoded({"error": {"code": code, "message": text}}), st.text(), st.text())
+)
+
+
+@given(statuses, operations, bodies, st.sampled_from(["application/json", "text/html", ""]), st.text())
+def test_any_answer_becomes_a_failure_fit_for_a_status(
+    status: int, operation: Operation, body: bytes, content_type: str, retry: str
+) -> None:
+    """Whatever the platform answers, the message is short and printable, and only writes are uncertain."""
+    headers = {"content-type": content_type, "retry-after": retry, "location": retry}
+    error = wire.failure(status, headers, body, operation=operation, project="team-a")
+    assert len(error.message) < 1024
+    assert error.message.isprintable()
+    assert error.status == status
+    assert operation in WRITES or not error.uncertain
+    assert error.retry_after is None or 0 <= error.retry_after <= LONGEST_WAIT
+
+
+@given(statuses, st.sampled_from(["{}", '"{}"', '{{"error": "{}"}}', '{{"error": {{"code": "{}"}}}}']))
+def test_a_token_in_an_answer_is_never_shown(status: int, form: str) -> None:
+    """A platform that repeats the token in its error does not get it into a status."""
+    for text in (TOKEN, f"token {TOKEN} is bad", "x" * 230 + TOKEN):
+        message = failed(status, form.format(text).encode(), location=f"https://{TOKEN[:60]}/").message
+        assert not any(SECRET[at : at + 12] in message for at in range(16))
+
+
+@given(statuses, operations, st.text(), st.text())
+def test_what_heals_by_itself_says_the_same_each_time(
+    status: int, operation: Operation, first: str, second: str
+) -> None:
+    """A retried failure's message does not depend on the platform's sentence, which may name a request."""
+    errors = [
+        failed(status, {"error": {"code": "internal", "message": f"request {text}"}}, operation)
+        for text in (first, second)
+    ]
+    if errors[0].reason.actor is Actor.PLATFORM:
+        assert errors[0].message == errors[1].message
+
+
+NOW = "Mon, 02 Mar 2026 10:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("7", 7.0),
+        (" 0 ", 0.0),
+        ("1.5", 1.5),
+        ("86400", LONGEST_WAIT),
+        ("9" * 400, LONGEST_WAIT),
+        ("Mon, 02 Mar 2026 10:00:30 GMT", 30.0),
+        ("Mon, 02 Mar 2026 09:59:00 GMT", 0.0),
+        ("Tue, 03 Mar 2026 10:00:00 GMT", LONGEST_WAIT),
+        ("Monday, 02-Mar-26 10:00:30 GMT", 30.0),
+        ("-5", None),
+        ("soon", None),
+        ("", None),
+        ("1e3", 1000.0),
+        ("12 apples", None),
+    ],
+)
+def test_retry_after_by_table(value: str, seconds: float | None) -> None:
+    """Seconds and dates are understood and bounded; anything else is no wish."""
+    assert retry_after({"retry-after": value, "date": NOW}) == seconds
+
+
+def test_a_date_without_the_answers_own_is_measured_from_now() -> None:
+    """Without a Date header the clock of this machine has to do."""
+    then = datetime.now(timezone(timedelta(hours=5))) + timedelta(seconds=100)
+    wish = retry_after({"retry-after": then.astimezone(UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")})
+    assert wish is not None
+    assert 90 <= wish <= 100
+
+
+def test_a_wish_is_heard_where_waiting_helps() -> None:
+    """A Retry-After counts for 429 and 503, and not where a person must act."""
+    assert [failed(status, retry_after="7").retry_after for status in (429, 503, 400)] == [7.0, 7.0, None]

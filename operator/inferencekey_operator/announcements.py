@@ -1,0 +1,97 @@
+"""Which Events a look is worth: what appeared, changed or ended, and never one per look.
+
+Pure: the Workload as it stood, the report and the plan in; words out. Notes name fields, never values.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from inferencekey_operator.conditions import Report, condition, summary
+from inferencekey_operator.errors import Actor, Reason
+from inferencekey_operator.inferencekey.wire import LiveWorkload
+from inferencekey_operator.plan import Create, Plan, Update
+from inferencekey_operator.status import DriftClass
+from inferencekey_operator.workload import OnDrift, Workload
+
+
+class Announcement(NamedTuple):
+    """One Event to be."""
+
+    reason: Reason
+    note: str
+    warning: bool = False
+
+
+_MOVED = {
+    DriftClass.OUT_OF_BAND: "changed on the platform",
+    DriftClass.BOTH: "changed in the spec and on the platform",
+    DriftClass.SPEC_CHANGE: "declared and not applied",
+}
+
+
+def announce(
+    workload: Workload, report: Report, plan: Plan | None, policy: OnDrift | None, live: LiveWorkload | None
+) -> list[Announcement]:
+    """What `report` has to tell that the status did not say before."""
+    told: list[Announcement] = []
+    if plan is not None:
+        told += _carried_out(plan, live)
+        told += _held(workload, report, plan, policy)
+        told += _approval(plan)
+    told += _readiness(workload, report, plan)
+    return told
+
+
+def _carried_out(plan: Plan, live: LiveWorkload | None) -> list[Announcement]:
+    if not plan.perform:
+        return []
+    by = f"plan {plan.plan_id}, approved" if plan.approved else "by policy"
+    match plan.step:
+        case Create(again=again):
+            word = "Created again" if again else "Created"
+            return [Announcement(Reason.PROGRESSING, f"{word} on the platform as {live.id if live else '?'} ({by})")]
+        case Update():
+            moved = _MOVED[plan.drift_class or DriftClass.SPEC_CHANGE]
+            reason = Reason.DRIFT_DETECTED if plan.drift_class is DriftClass.OUT_OF_BAND else Reason.PROGRESSING
+            return [Announcement(reason, f"{summary(plan)} {moved}; applied ({by})")]
+        case _:
+            return [Announcement(Reason.PROGRESSING, f"Adopted {live.id if live else '?'} from the platform")]
+
+
+def _held(workload: Workload, report: Report, plan: Plan, policy: OnDrift | None) -> list[Announcement]:
+    """A drift that appeared, changed or ended; nothing under Ignore."""
+    before = workload.status.drift
+    now = report.drift
+    if now is None or policy is OnDrift.IGNORE:
+        return []
+    if before.plan_id and before.drift_class and not now.plan_id and not plan.perform:
+        return [Announcement(Reason.READY, f"No drift any more: {before.summary}")]
+    same = (before.drift_class, before.summary) == (now.drift_class, now.summary)
+    if not plan.held or same or plan.reason is None:
+        return []
+    what = f"{summary(plan)} {_MOVED[plan.drift_class]}" if plan.drift_class in _MOVED else summary(plan)
+    reason = Reason.DRIFT_DETECTED if plan.reason is Reason.READY else plan.reason
+    return [Announcement(reason, f"{what}; plan {plan.plan_id} held by {policy}", plan.warn)]
+
+
+def _approval(plan: Plan) -> list[Announcement]:
+    if not plan.stale_approval:
+        return []
+    now = f"the plan now is {plan.plan_id}" if plan.held else "nothing is withheld"
+    return [Announcement(Reason.PLAN_STALE, f"The approved plan is not the one that is pending; {now}", warning=True)]
+
+
+def _readiness(workload: Workload, report: Report, plan: Plan | None) -> list[Announcement]:
+    """Ready at last, or stopped by something that a plan does not speak of."""
+    before = condition(workload.status, "Ready")
+    if before is not None and (before.status == "True") == report.ready and before.reason == report.reason:
+        return []
+    if report.ready:
+        became = before is None or before.status != "True"
+        return [Announcement(Reason.READY, report.message)] if became else []
+    spoken = plan is not None and plan.held
+    quiet = report.reason in (Reason.PROGRESSING, Reason.DELETING, Reason.SUSPENDED)
+    if spoken or quiet:
+        return []
+    return [Announcement(report.reason, report.message, report.reason.actor is not Actor.NOBODY)]

@@ -1,0 +1,335 @@
+"""What the operator reads and writes in Kubernetes, beside what kopf watches for it.
+
+The official client gives configuration, TLS and authentication (a service account's token is read again as it is
+rotated); the requests go over its session as plain JSON, since the models of the generated classes cost more than the
+call. kopf works over the same session. Every write names its field manager. Decides nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
+from importlib.metadata import version
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+from kubernetes.aio import client, config
+
+from inferencekey_operator.workload import FINALIZER, GROUP, PLURAL, VERSION, Workload
+
+log = logging.getLogger(__name__)
+
+MANAGER = "inferencekey-operator"
+STATUS_MANAGER = "inferencekey-operator-status"
+CONNECTIONS = 64
+PAGE = 500
+MERGE = "application/merge-patch+json"
+METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+Body = dict[str, Any]
+
+
+class ClusterError(Exception):
+    """The API server refused a request, or did not answer: `status` is its HTTP status, 0 where none came."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{status}: {message}")
+        self.status = status
+
+    @property
+    def conflict(self) -> bool:
+        """The object has moved on since it was read, is there already, or is another one by now."""
+        return self.status == 409
+
+    @property
+    def gone(self) -> bool:
+        """There is no such object."""
+        return self.status == 404
+
+    @property
+    def terminating(self) -> bool:
+        """The namespace is going away, and takes no new objects."""
+        return self.status == 403 and "because it is being terminated" in str(self)
+
+
+class Cluster:
+    """The API server, seen through one session."""
+
+    def __init__(self, configuration: client.Configuration) -> None:
+        configuration.connection_pool_maxsize = CONNECTIONS
+        configuration.client_session_kwargs = {
+            "middlewares": (self._authenticate,),
+            "headers": {"User-Agent": f"inferencekey-operator/{version('inferencekey-operator')}"},
+        }
+        self._configuration = configuration
+        self._rest = client.ApiClient(configuration).rest_client
+        self.session = self.open_session()
+        self.server: str = configuration.host
+
+    @classmethod
+    async def connect(cls) -> Cluster:
+        """The cluster of the current kubeconfig or, where there is none, the one this process runs in."""
+        configuration = client.Configuration()
+        try:
+            config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+        except config.ConfigException:
+            await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        return cls(configuration)
+
+    def open_session(self) -> aiohttp.ClientSession:
+        """Connections of one's own, with the same TLS and authentication; whoever asked closes them."""
+        session: aiohttp.ClientSession = self._rest._create_pool_manager()
+        return session
+
+    async def close(self) -> None:
+        """No further request."""
+        await self.session.close()
+
+    async def _authenticate(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        token = await self._configuration.get_api_key_with_prefix("BearerToken")
+        if token:
+            request.headers["Authorization"] = token
+        return await handler(request)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+        **query: str,
+    ) -> Body:
+        """One request; the answer's JSON. Raises ClusterError."""
+        headers = {"Accept": accept}
+        data = None
+        if body is not None:
+            headers["Content-Type"] = content_type
+            data = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+        try:
+            async with self.session.request(
+                method,
+                self.server + path,
+                params=query or None,
+                data=data,
+                headers=headers,
+                timeout=aiohttp.ClientTimeout(total=30),
+            ) as response:
+                answer = await response.read()
+                status = response.status
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ClusterError(0, f"{type(error).__name__}: {error}") from error
+        if status >= 300:
+            raise ClusterError(status, _message(answer))
+        parsed: Body = json.loads(answer)
+        return parsed
+
+    async def pages(self, path: str, *, accept: str = "application/json", **query: str) -> AsyncIterator[Body]:
+        """A list, page by page."""
+        query = {**query, "limit": str(PAGE)}
+        while True:
+            page = await self.request("GET", path, accept=accept, **query)
+            yield page
+            following = page["metadata"].get("continue")
+            if not following:
+                return
+            query["continue"] = following
+
+    async def watch(
+        self, path: str, resource_version: str, *, accept: str = "application/json", **query: str
+    ) -> AsyncIterator[Body]:
+        """Watch events from `resource_version` on, until the server ends the stream. Raises ClusterError."""
+        query = {
+            **query,
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": "300",
+        }
+        timeout = aiohttp.ClientTimeout(total=None, connect=10, sock_connect=10, sock_read=330)
+        try:
+            async with self.session.get(
+                self.server + path, params=query, headers={"Accept": accept}, timeout=timeout
+            ) as response:
+                if response.status >= 300:
+                    raise ClusterError(response.status, _message(await response.read()))
+                async for line in response.content:
+                    event: Body = json.loads(line)
+                    if event.get("type") == "ERROR":
+                        raise ClusterError(int(event["object"].get("code", 0)), str(event["object"].get("message")))
+                    yield event
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise ClusterError(0, f"{type(error).__name__}: {error}") from error
+
+    # -- Workloads ---------------------------------------------------------------------------------------------
+
+    async def workloads(self, namespaces: tuple[str, ...]) -> AsyncIterator[Body]:
+        """Every Workload, of these namespaces or of the cluster."""
+        for path in collection_paths(f"/apis/{GROUP}/{VERSION}", PLURAL, namespaces):
+            async for page in self.pages(path):
+                for item in page["items"]:
+                    yield item
+
+    async def workload(self, namespace: str, name: str) -> Body:
+        """One Workload as it stands now."""
+        return await self.request("GET", _workload_path(namespace, name))
+
+    async def write_finalizers(self, workload: Workload, finalizers: tuple[str, ...]) -> Body:
+        """Set the finalizers, unless the object moved on meanwhile."""
+        body = {"metadata": {**_precondition(workload), "finalizers": list(finalizers)}}
+        path = _workload_path(workload.namespace, workload.name)
+        return await self.request("PATCH", path, body=body, content_type=MERGE, fieldManager=MANAGER)
+
+    async def add_finalizer(self, workload: Workload) -> Body:
+        """Ours, beside what is there."""
+        return await self.write_finalizers(workload, (*workload.finalizers, FINALIZER))
+
+    async def remove_finalizer(self, workload: Workload) -> Body:
+        """Ours; the others stay."""
+        left = tuple(name for name in workload.finalizers if name != FINALIZER)
+        return await self.write_finalizers(workload, left)
+
+    async def patch_status(self, workload: Workload, patch: Body) -> Body:
+        """One merge patch of the status, unless the object moved on meanwhile or is another one by now."""
+        path = _workload_path(workload.namespace, workload.name) + "/status"
+        body = {"metadata": _precondition(workload), "status": patch}
+        return await self.request("PATCH", path, body=body, content_type=MERGE, fieldManager=STATUS_MANAGER)
+
+    # -- ConfigMaps --------------------------------------------------------------------------------------------
+
+    async def config_map(self, namespace: str, name: str) -> Body:
+        """One ConfigMap."""
+        return await self.request("GET", _config_map_path(namespace, name))
+
+    async def create_config_map(self, body: Body) -> Body:
+        """A new one; a conflict where that name is taken."""
+        path = f"/api/v1/namespaces/{quote(body['metadata']['namespace'])}/configmaps"
+        return await self.request("POST", path, body=body, fieldManager=MANAGER)
+
+    async def patch_config_map(self, namespace: str, name: str, patch: Body) -> Body:
+        """A merge patch; its metadata carries the resourceVersion it was made from."""
+        path = _config_map_path(namespace, name)
+        return await self.request("PATCH", path, body=patch, content_type=MERGE, fieldManager=MANAGER)
+
+    async def delete_config_map(self, namespace: str, name: str, uid: str) -> None:
+        """Delete this very one."""
+        body = {"preconditions": {"uid": uid}}
+        await self.request("DELETE", _config_map_path(namespace, name), body=body)
+
+    # -- Events ------------------------------------------------------------------------------------------------
+
+    async def create_event(self, namespace: str, body: Body) -> Body:
+        """A new Event."""
+        path = f"/apis/events.k8s.io/v1/namespaces/{quote(namespace)}/events"
+        return await self.request("POST", path, body=body, fieldManager=MANAGER)
+
+    async def fold_event(self, namespace: str, name: str, series: Mapping[str, Any]) -> Body:
+        """Count another occurrence of an Event that stands."""
+        path = f"/apis/events.k8s.io/v1/namespaces/{quote(namespace)}/events/{quote(name)}"
+        return await self.request(
+            "PATCH", path, body={"series": dict(series)}, content_type=MERGE, fieldManager=MANAGER
+        )
+
+    async def namespace(self, name: str) -> Body:
+        """One Namespace."""
+        return await self.request("GET", f"/api/v1/namespaces/{quote(name)}")
+
+
+def collection_paths(prefix: str, plural: str, namespaces: tuple[str, ...]) -> tuple[str, ...]:
+    """The collection of the whole cluster, or one for each namespace."""
+    if not namespaces:
+        return (f"{prefix}/{plural}",)
+    return tuple(f"{prefix}/namespaces/{quote(namespace)}/{plural}" for namespace in namespaces)
+
+
+def micro_time(moment: datetime) -> str:
+    """RFC 3339 with microseconds, as Events and Leases want it."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _workload_path(namespace: str, name: str) -> str:
+    return f"/apis/{GROUP}/{VERSION}/namespaces/{quote(namespace)}/{PLURAL}/{quote(name)}"
+
+
+def _config_map_path(namespace: str, name: str) -> str:
+    return f"/api/v1/namespaces/{quote(namespace)}/configmaps/{quote(name)}"
+
+
+def _precondition(workload: Workload) -> Body:
+    return {"resourceVersion": workload.resource_version, "uid": workload.uid}
+
+
+def _message(answer: bytes) -> str:
+    try:
+        return str(json.loads(answer).get("message", ""))[:512]
+    except (ValueError, AttributeError):
+        return answer[:512].decode("utf-8", "replace")
+
+
+class Reflector:
+    """A collection, listed and then watched for ever; its handlers see the truth once and each change after.
+
+    `replaced` gets the whole collection after each complete list, `changed` each object that was added or modified,
+    `deleted` each that went. A broken watch is opened again from where it was, an expired one begins with a list.
+    """
+
+    def __init__(self, cluster: Cluster, path: str, *, accept: str = "application/json", **query: str) -> None:
+        self._cluster, self._path, self._accept, self._query = cluster, path, accept, query
+        self.listed = asyncio.Event()
+        """Set once the first list is complete."""
+
+    async def replaced(self, items: list[Body]) -> None:
+        """The whole collection."""
+
+    async def changed(self, item: Body) -> None:
+        """One object was added or modified."""
+
+    async def deleted(self, item: Body) -> None:
+        """One object went."""
+
+    async def run(self) -> None:
+        """Never returns; trouble with the API server is waited out."""
+        wait = 0.5
+        version = ""
+        while True:
+            try:
+                version = version or await self._list()
+                wait = 0.5
+                async for event in self._cluster.watch(
+                    self._path, version, accept=_single(self._accept), **self._query
+                ):
+                    version = event["object"]["metadata"]["resourceVersion"]
+                    await self._dispatch(event)
+            except ClusterError as error:
+                log.warning("the watch of %s is opened again: %s", self._path, error)
+                version = version if error.status == 0 else ""
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, 30.0)
+
+    async def _list(self) -> str:
+        items: list[Body] = []
+        version = ""
+        async for page in self._cluster.pages(self._path, accept=self._accept, **self._query):
+            items.extend(page["items"])
+            version = page["metadata"]["resourceVersion"]
+        await self.replaced(items)
+        self.listed.set()
+        return version
+
+    async def _dispatch(self, event: Body) -> None:
+        if event["type"] in ("ADDED", "MODIFIED"):
+            await self.changed(event["object"])
+        elif event["type"] == "DELETED":
+            await self.deleted(event["object"])
+
+
+def _single(accept: str) -> str:
+    """The media type of the watch that goes with a list's."""
+    return accept.replace("PartialObjectMetadataList", "PartialObjectMetadata")

@@ -1,0 +1,277 @@
+"""From what a look at a Workload found to its whole status.
+
+Pure: the old status, a `Report` and the time go in; the wanted status comes out. Conditions follow kstatus, are
+written whole, and are stamped here and nowhere else. Nothing in a status changes while nothing happens.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Literal
+
+from inferencekey_operator.drift import FieldDiff
+from inferencekey_operator.errors import Actor, OperatorError, Reason
+from inferencekey_operator.inferencekey.wire import LiveWorkload
+from inferencekey_operator.plan import Adopt, Create, Plan
+from inferencekey_operator.redaction import excerpt, redact
+from inferencekey_operator.status import (
+    Condition,
+    Drift,
+    DriftClass,
+    DriftField,
+    Readiness,
+    WorkloadStatus,
+)
+from inferencekey_operator.workload import APPROVE_PLAN, OnDrift, Workload
+
+MOST_FIELDS = 32
+MOST_FIELD_CHARACTERS = 6_000
+MOST_VALUE_CHARACTERS = 256
+MOST_MESSAGE_CHARACTERS = 1_024
+
+SUSPENDED = "Suspended: nothing is called and nothing is written. To go on, set spec.suspend to false."
+
+_PHASE_WORDS = {
+    "scheduling": "Scheduling",
+    "provisioning": "Provisioning",
+    "bootstrapping": "Bootstrapping",
+    "ready": "Ready",
+    "error": "Error",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one look at a Workload found.
+
+    `drift` is None where the look did not get as far as a comparison: what stands then stays. `changes` are fields
+    of `WorkloadStatus` by attribute name. `readiness` is what the platform last said of serving.
+    """
+
+    reason: Reason
+    message: str
+    ready: bool = False
+    drift: Drift | None = None
+    drift_message: str = ""
+    readiness: Readiness | None = None
+    suspended: bool = False
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def status(workload: Workload, report: Report, now: datetime) -> WorkloadStatus:
+    """The whole status of `workload` after `report`; equal to the old one where nothing happened."""
+    old = workload.status
+    drift = report.drift or old.drift
+    readiness = report.readiness or old.readiness
+    wanted = [_ready(report), *_progress(report), _drifted(report, old)]
+    if report.changes.get("workload_id") or old.workload_id:
+        wanted.append(_serving(readiness))
+    if report.suspended:
+        wanted.append(("Suspended", "True", Reason.SUSPENDED, SUSPENDED))
+    return replace(
+        old,
+        observed_generation=workload.generation,
+        conditions=tuple(_stamp(workload, now, *condition) for condition in wanted),
+        drift=drift,
+        readiness=readiness,
+        **report.changes,
+    )
+
+
+def failure(error: OperatorError) -> Report:
+    """The report of a look that an error ended."""
+    return Report(error.reason, error.message)
+
+
+def suspended(workload: Workload, *, moved: bool) -> Report:
+    """The report of a Workload that is not looked at: Ready stays True only while the declaration stays."""
+    ready = condition(workload.status, "Ready")
+    if ready is not None and ready.status == "True" and not moved:
+        return Report(Reason(ready.reason), ready.message, ready=True, suspended=True)
+    return Report(Reason.SUSPENDED, SUSPENDED, suspended=True)
+
+
+def verdict(workload: Workload, plan: Plan, live: LiveWorkload | None, readiness: Readiness) -> Report:
+    """Ready or not, and why, for a Workload that was compared with the platform."""
+    if plan.held and not plan.ready and plan.reason is not None:
+        reason = Reason.PLAN_STALE if plan.stale_approval and plan.reason is Reason.PLAN_PENDING else plan.reason
+        return Report(reason, describe(workload, plan))
+    if plan.task_type_differs:
+        return Report(Reason.TASK_TYPE_MISMATCH, _task_type_message(plan))
+    phase = readiness.phase
+    if phase == "error":
+        told = readiness.message or "no message"
+        return Report(Reason.PLATFORM_ERROR, f"The platform could not serve it: {told}")
+    if live is None or not (phase == "ready" or may_idle(live)):
+        return Report(Reason.PROGRESSING, _progress_message(readiness))
+    reason = plan.reason if plan.held and plan.reason is Reason.DRIFT_TOLERATED else Reason.READY
+    serving = "Serving" if phase == "ready" else "Accepted; it runs when its policy asks for it"
+    return Report(reason, f"{serving}; drift held, see Drifted" if plan.held else serving, ready=True)
+
+
+def may_idle(live: LiveWorkload) -> bool:
+    """Whether the live policy lets the workload have nothing running, and be ready all the same."""
+    if live.execution_policy == "scheduled":
+        return True
+    return live.execution_policy == "autoscaling" and live.execution_policy_config.get("min_workers") == 0
+
+
+def drift_status(plan: Plan, policy: OnDrift, old: Drift, now: datetime) -> Drift:
+    """`status.drift` for a plan: only the policy where nothing differs or what differed was carried out."""
+    if plan.perform or (plan.step is None and not plan.differences):
+        return Drift(policy=policy)
+    fields = _shown(plan.differences)
+    return Drift(
+        drift_class=plan.drift_class,
+        policy=policy,
+        summary=_summary(plan),
+        fields=fields,
+        omitted=len(plan.differences) - len(fields),
+        since=old.since or now,
+        plan_id=plan.plan_id,
+    )
+
+
+def describe(workload: Workload, plan: Plan) -> str:
+    """What differs and what to do about it, with the command to type."""
+    command = f"kubectl annotate ikw/{workload.name} -n {workload.namespace} --overwrite {APPROVE_PLAN}={plan.plan_id}"
+    what = {
+        DriftClass.NOT_CREATED: "Not created yet.",
+        DriftClass.MISSING: "Gone from the platform.",
+        DriftClass.OUT_OF_BAND: f"Changed on the platform: {_summary(plan)}.",
+        DriftClass.BOTH: f"Changed in the spec and on the platform: {_summary(plan)}.",
+        DriftClass.SPEC_CHANGE: f"Declared but not applied: {_summary(plan)}.",
+        None: "On the platform already, as declared.",
+    }[plan.drift_class]
+    lead = {
+        Reason.MASS_MISSING: "Many workloads of this project vanished at once, so none is created again. ",
+        Reason.CONTESTED: "Somebody else undid the repair three times in ten minutes, so it is not repeated. ",
+        Reason.ADOPTION_PENDING: "The slug exists on the platform and was not made here. ",
+    }.get(plan.reason or Reason.READY, "")
+    if plan.stale_approval:
+        lead = "The approved plan is not this one. " + lead
+    keep = " To keep the platform's values, put them in the spec." if plan.differences else ""
+    return f"{lead}{what} {_verb(plan)}: {command}.{keep}"
+
+
+def _verb(plan: Plan) -> str:
+    match plan.step:
+        case Create(again=True):
+            return "To create it again"
+        case Create():
+            return "To create it"
+        case Adopt():
+            return "To adopt it"
+        case _:
+            return "To apply the declaration"
+
+
+def _summary(plan: Plan) -> str:
+    if not plan.differences:
+        return {DriftClass.NOT_CREATED: "not created", DriftClass.MISSING: "missing"}.get(
+            plan.drift_class or DriftClass.BOTH, "adoption"
+        )
+    names = list(dict.fromkeys(difference.leaf.field for difference in plan.differences))
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return excerpt(", ".join(names[:8]) + more, MOST_VALUE_CHARACTERS)
+
+
+def summary(plan: Plan) -> str:
+    """The fields that differ, for people: `model, command`."""
+    return _summary(plan)
+
+
+def _shown(differences: tuple[FieldDiff, ...]) -> tuple[DriftField, ...]:
+    shown: list[DriftField] = []
+    room = MOST_FIELD_CHARACTERS
+    for difference in differences[:MOST_FIELDS]:
+        leaf = difference.leaf
+        item = DriftField(
+            field=excerpt(leaf.field, MOST_VALUE_CHARACTERS),
+            declared=_show(leaf.declared),
+            live=_show(leaf.live),
+        )
+        room -= len(item.field) + len(item.declared or "") + len(item.live or "")
+        if room < 0 or any(item.field == other.field for other in shown):
+            break
+        shown.append(item)
+    return tuple(shown)
+
+
+def _show(value: Any) -> str | None:
+    """A value as users read it: strings as they are, else JSON; cut; without anything that looks like a token."""
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return excerpt(text, MOST_VALUE_CHARACTERS)
+
+
+def _task_type_message(plan: Plan) -> str:
+    leaf = plan.differences[-1].leaf
+    return redact(
+        f"The platform has task type {leaf.live}, the spec declares {leaf.declared}, and the platform cannot change "
+        f"it. Set spec.taskType to {leaf.live}, or declare another Workload under another slug."
+    )
+
+
+def _progress_message(readiness: Readiness) -> str:
+    if readiness.phase is None:
+        return "Declared on the platform; waiting for it to serve"
+    detail = ": ".join(part for part in (readiness.step, readiness.message) if part)
+    phase = _PHASE_WORDS.get(readiness.phase, readiness.phase)
+    return f"{phase} on the platform" + (f": {detail}" if detail else "")
+
+
+_State = Literal["True", "False", "Unknown"]
+_Wanted = tuple[str, _State, str, str]
+
+
+def _ready(report: Report) -> _Wanted:
+    return ("Ready", "True" if report.ready else "False", report.reason, report.message)
+
+
+def _progress(report: Report) -> list[_Wanted]:
+    """`Reconciling` or `Stalled`, never both, neither where somebody may decide at leisure."""
+    if report.ready:
+        return []
+    kind = {Actor.PLATFORM: "Reconciling", Actor.PERSON: "Stalled"}.get(report.reason.actor)
+    return [(kind, "True", report.reason, report.message)] if kind else []
+
+
+def _drifted(report: Report, old: WorkloadStatus) -> _Wanted:
+    if report.drift is None:
+        kept = condition(old, "Drifted")
+        if kept is not None:
+            return ("Drifted", kept.status, kept.reason, kept.message)
+        return ("Drifted", "Unknown", report.reason, "Not compared with the platform yet")
+    if report.drift.drift_class is None:
+        return ("Drifted", "False", "InSync", "The platform has what the spec declares")
+    return ("Drifted", "True", report.drift.drift_class, report.drift_message or report.message)
+
+
+def _serving(readiness: Readiness) -> _Wanted:
+    if readiness.phase is None:
+        return ("Serving", "Unknown", "Unknown", "The platform has not said yet")
+    reason = _PHASE_WORDS.get(readiness.phase, "Progressing")
+    state: _State = "True" if readiness.phase == "ready" else "False"
+    return ("Serving", state, reason, _progress_message(readiness) if state == "False" else "Serving")
+
+
+def condition(of: WorkloadStatus, kind: str) -> Condition | None:
+    """The condition of this type, None where there is none."""
+    return next((condition for condition in of.conditions if condition.type == kind), None)
+
+
+def _stamp(workload: Workload, now: datetime, kind: str, state: _State, reason: str, message: str) -> Condition:
+    old = condition(workload.status, kind)
+    return Condition(
+        type=kind,
+        status=state,
+        reason=str(reason),
+        message=excerpt(message, MOST_MESSAGE_CHARACTERS),
+        observed_generation=workload.generation,
+        last_transition_time=old.last_transition_time if old and old.status == state else now,
+    )

@@ -1,0 +1,212 @@
+"""Keys in, looks out: what wakes a Workload, and when a key comes back.
+
+Between the watches, the rosters and the queue on one side and `reconcile` and `deletion` on the other. An error ends
+here: it becomes a condition and a later look, never a traceback for a user and never a hot loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from inferencekey_operator import metrics
+from inferencekey_operator.cluster import ClusterError
+from inferencekey_operator.credentials import pinned_identity
+from inferencekey_operator.deletion import Deletion
+from inferencekey_operator.errors import Actor, OperatorError, PlatformFailure, Reason
+from inferencekey_operator.inferencekey.roster import Roster
+from inferencekey_operator.leader import LeadershipLostError
+from inferencekey_operator.reconcile import AskedAgainError, Reconciler, Term, World
+from inferencekey_operator.store import key_of
+from inferencekey_operator.workload import Workload
+from inferencekey_operator.workqueue import Key, WorkQueue
+
+log = logging.getLogger(__name__)
+
+STEP_PAUSE = 5.0
+"""Seconds between two status writes that only tell a new step of the same phase."""
+
+
+class Controller:
+    """Owns the queue, and is what every trigger calls."""
+
+    def __init__(self) -> None:
+        self.queue = WorkQueue(self._work)
+        self.term = Term()
+        self._parked: defaultdict[str, set[Key]] = defaultdict(set)
+        self._world: World | None = None
+
+    def wire(self, world: World) -> None:
+        """Everything is there; nothing is worked before `queue.start()`."""
+        self._world = world
+        self._reconciler, self._deletion = Reconciler(world), Deletion(world)
+
+    @property
+    def world(self) -> World:
+        """What it works with."""
+        if self._world is None:
+            raise RuntimeError("the controller is not wired yet")
+        return self._world
+
+    def begin(self, *, settled_in: float) -> None:
+        """This process acts from now on; creations wait `settled_in` seconds for what another may have sent."""
+        now = asyncio.get_running_loop().time()
+        self.term.began, self.term.creates_from = now, now + settled_in
+        for workload in self.world.store:
+            self.queue.add(Key(workload.namespace, workload.name))
+        self.queue.start()
+        log.info("in control of %d Workloads", len(self.world.store))
+
+    # -- triggers ----------------------------------------------------------------------------------------------
+
+    def workload_seen(self, body: Mapping[str, Any], *, urgent: bool = True) -> None:
+        """A Workload was listed, created, updated or annotated, or its deletion began."""
+        key = key_of(body)
+        if self.world.store.observe(body):
+            workload = self.world.store.get(key)
+            if workload is not None and (pinned := pinned_identity(workload)):
+                self.world.claims.stake(workload, pinned, proven=False)
+            self.queue.add(key, urgent=urgent)
+
+    def workload_gone(self, body: Mapping[str, Any]) -> None:
+        """A Workload is no more."""
+        self.forget(key_of(body), body["metadata"]["uid"])
+
+    def forget(self, key: Key, uid: str | None = None) -> None:
+        """Drop everything known of `key`, and let whoever waited for its identity have it."""
+        if not self.world.store.forget(key, uid):
+            return
+        self.queue.forget(key)
+        self.world.serving.forget(key)
+        for rival in self.world.claims.release(key):
+            self.queue.add(rival, urgent=True)
+
+    def secret_changed(self, secret: Key) -> None:
+        """A Secret came, was rotated or went."""
+        for workload in self.world.store:
+            ref = workload.spec.token_secret_ref
+            if (workload.namespace, ref.name) == secret:
+                self._wake(workload)
+
+    def config_map_changed(self, config_map: Key, owner: str | None) -> None:
+        """One of our ConfigMaps was edited or deleted, or a name became free."""
+        for workload in self.world.store:
+            if workload.namespace == config_map.namespace and (
+                workload.uid == owner or workload.status.endpoint.config_map_name == config_map.name
+            ):
+                self._wake(workload)
+
+    def namespace_changed(self, namespace: str) -> None:
+        """A Namespace states another drift policy."""
+        for workload in self.world.store:
+            if workload.namespace == namespace:
+                self._wake(workload)
+
+    def rows_changed(self, roster: Roster, slugs: Iterable[str]) -> None:
+        """A list showed workloads that are new, gone or different."""
+        for key in self.world.claims.holders(roster.base_url, roster.project, slugs):
+            self.queue.add(key)
+
+    def platform_recovered(self, roster: Roster) -> None:
+        """The platform answers again: those that it stopped come back."""
+        for key in self._parked.pop(_name(roster.base_url, roster.project), ()):
+            self.queue.add(key)
+
+    def readiness_told(self, key: Key, new_phase: bool) -> None:
+        """The platform told how far it is with serving a Workload."""
+        if new_phase:
+            self.queue.add(key, urgent=True)
+        else:
+            self.queue.add_after(key, STEP_PAUSE)
+
+    async def rounds(self) -> None:
+        """Look at every Workload once per full round, whatever was missed; never returns."""
+        while True:
+            keys = [Key(workload.namespace, workload.name) for workload in self.world.store]
+            pause = self.world.settings.full_round / max(len(keys), 1)
+            if not keys:
+                await asyncio.sleep(pause)
+            for key in keys:
+                await asyncio.sleep(pause)
+                if self.world.store.get(key) is not None:
+                    self.queue.add(key)
+
+    def _wake(self, workload: Workload) -> None:
+        self.queue.add(Key(workload.namespace, workload.name), urgent=True)
+
+    # -- work --------------------------------------------------------------------------------------------------
+
+    async def _work(self, key: Key) -> None:
+        workload = self.world.store.get(key)
+        if workload is None:
+            return
+        result = "done"
+        try:
+            with metrics.LOOK_SECONDS.time():
+                await self._look(workload)
+            self.queue.succeeded(key)
+        except AskedAgainError as later:
+            result = "again"
+            self.queue.add_after(key, later.seconds, urgent=True)
+        except OperatorError as error:
+            result = str(error.reason)
+            await self._stopped(key, error)
+        except ClusterError as error:
+            result = "cluster"
+            self._refused(key, error)
+        except LeadershipLostError:
+            result = "stopped"
+        metrics.LOOKS.labels(result).inc()
+
+    async def _look(self, workload: Workload) -> None:
+        if workload.deleting:
+            await self._deletion.carry_out(workload)
+        else:
+            await self._reconciler.ensure(workload)
+
+    async def _stopped(self, key: Key, error: OperatorError) -> None:
+        """An error of the platform's or a person's: told in the status, and looked at again in its time."""
+        workload = self.world.store.get(key)
+        if workload is None:
+            return
+        log.log(logging.DEBUG if error.reason is Reason.SLUG_CONFLICT else logging.INFO, "%s: %s", key, error)
+        try:
+            if workload.deleting:
+                await self._deletion.report_failure(workload, error)
+            else:
+                await self._reconciler.report_failure(workload, error)
+        except ClusterError as refused:
+            self._refused(key, refused)
+            return
+        self._return_later(key, workload, error)
+
+    def _return_later(self, key: Key, workload: Workload, error: OperatorError) -> None:
+        if isinstance(error, PlatformFailure):
+            self._park(key, workload)
+        if error.reason.actor is Actor.PLATFORM or workload.deleting:
+            self.queue.retry(key, at_least=error.retry_after or 0.0)
+        else:
+            self.queue.add_after(key, self.world.settings.full_round * random.uniform(0.9, 1.1))  # noqa: S311
+
+    def _park(self, key: Key, workload: Workload) -> None:
+        """Comes back as soon as the platform answers for its project again, however long its own wait is."""
+        project = workload.status.project_slug or workload.spec.project
+        for roster in self.world.rosters:
+            if roster.trouble is not None and project in (None, roster.project):
+                self._parked[_name(roster.base_url, roster.project)].add(key)
+
+    def _refused(self, key: Key, error: ClusterError) -> None:
+        """Kubernetes did not take a write. What moved on comes back as an event; the rest is tried again."""
+        if error.gone:
+            log.debug("%s is gone: %s", key, error)
+            return
+        log.log(logging.DEBUG if error.conflict else logging.WARNING, "%s: Kubernetes refused: %s", key, error)
+        self.queue.retry(key)
+
+
+def _name(base_url: str, project: str) -> str:
+    return f"{base_url} {project}"

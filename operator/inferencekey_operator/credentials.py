@@ -1,0 +1,180 @@
+"""From a Secret to a token, a project and a platform; each way in which that can fail is a reason of its own.
+
+Pure: the Secret's data comes in as text, None where there is no such Secret. Never falls back to another Secret,
+another key or another platform: a token must not go where it was not meant to.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from inferencekey_operator.errors import ConfigurationError, Reason
+from inferencekey_operator.plan import Identity
+from inferencekey_operator.rules import CREDENTIAL
+from inferencekey_operator.workload import Workload
+
+PROJECT_KEY = "INFERENCEKEY_PROJECT"
+BASE_URL_KEY = "INFERENCEKEY_BASE_URL"
+
+_CONTROL_TOKEN = re.compile(r"ik_sdk_[0-9a-f]{8}_[0-9a-f]{64}")
+_TOKEN_ANYWHERE = re.compile(CREDENTIAL, re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What one Secret gives: a token, shown to nobody, and where it goes."""
+
+    token: str = field(repr=False)
+    project: str
+    base_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What the operator was started with: its platform, and which Secrets and further platforms it accepts."""
+
+    base_url: str
+    secret_names: Collection[str]
+    base_urls: Collection[str] = ()
+
+
+def credential(workload: Workload, secret: Mapping[str, str] | None, allowed: Allowed) -> Credential:
+    """The credential of `workload`; raises ConfigurationError with the command that mends it."""
+    ref = workload.spec.token_secret_ref
+    if ref.name not in allowed.secret_names:
+        raise ConfigurationError(
+            Reason.SECRET_NOT_ALLOWED,
+            f"Secret {ref.name} is not one that this operator may read ({', '.join(sorted(allowed.secret_names))}). "
+            f"Use one of those, or start the operator with --secret-name {ref.name}.",
+        )
+    if secret is None:
+        raise ConfigurationError(
+            Reason.SECRET_NOT_FOUND,
+            f"There is no Secret {ref.name} in namespace {workload.namespace}. Create it: kubectl create secret "
+            f"generic {ref.name} -n {workload.namespace} --from-literal={ref.key}=<your ik_sdk_ token>",
+        )
+    token = _token(workload, secret)
+    base_url = _base_url(workload, secret, allowed)
+    project = workload.spec.project or secret.get(PROJECT_KEY, "").strip()
+    if not project:
+        raise ConfigurationError(
+            Reason.PROJECT_NOT_SET,
+            f"Neither spec.project nor the key {PROJECT_KEY} of Secret {ref.name} names a project. Set one: "
+            + _patch(workload, PROJECT_KEY, "<project slug>"),
+        )
+    return Credential(token, project, base_url)
+
+
+def identity(workload: Workload, credential: Credential) -> Identity:
+    """Who this Workload is on the platform; raises where that is no longer what it was."""
+    current = Identity(credential.base_url, credential.project, workload.effective_slug)
+    pinned = pinned_identity(workload)
+    if pinned is None or pinned == current:
+        return current
+    moved = [
+        f"{what} was {old}, is {new}"
+        for what, old, new in (
+            ("platform", pinned.platform_url, current.platform_url),
+            ("project", pinned.project, current.project),
+            ("slug", pinned.slug, current.slug),
+        )
+        if old != new
+    ]
+    raise ConfigurationError(
+        Reason.IDENTITY_CHANGED,
+        f"The identity of a workload cannot change: {'; '.join(moved)}. Nothing was called. Set it back, or declare a "
+        "new Workload for the new place and delete this one.",
+    )
+
+
+def pinned_identity(workload: Workload) -> Identity | None:
+    """The identity that was used first, out of the status."""
+    status = workload.status
+    if status.platform_url and status.project_slug and status.workload_slug:
+        return Identity(status.platform_url, status.project_slug, status.workload_slug)
+    return None
+
+
+def refuse_secrets(declared: Mapping[str, Any]) -> None:
+    """Raises where anything that looks like a token stands anywhere in the declaration, keys included."""
+    for path, text in _texts(declared, ""):
+        if _TOKEN_ANYWHERE.search(text):
+            raise ConfigurationError(
+                Reason.SECRET_IN_SPEC,
+                f"The declaration holds what looks like a token, at {path or 'a key'}. Nothing was sent. Take it out, and "
+                "revoke it in the dashboard: whoever can read this Workload has seen it.",
+            )
+
+
+def origin(url: str) -> str:
+    """A base URL in one spelling: lower-case scheme and host, no default port, no slash at the end."""
+    parts = urlsplit(url.strip())
+    scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
+    host = f"[{host}]" if ":" in host else host
+    default = {"http": 80, "https": 443}.get(scheme)
+    port = f":{parts.port}" if parts.port not in (None, default) else ""
+    return f"{scheme}://{host}{port}{parts.path.rstrip('/')}"
+
+
+def _token(workload: Workload, secret: Mapping[str, str]) -> str:
+    ref = workload.spec.token_secret_ref
+    token = secret.get(ref.key, "").strip()
+    if not token:
+        raise ConfigurationError(
+            Reason.SECRET_KEY_NOT_FOUND,
+            f"Secret {ref.name} has no key {ref.key}, or it is empty. Set it: "
+            + _patch(workload, ref.key, "<your ik_sdk_ token>"),
+        )
+    if token.startswith("ik_live_"):
+        raise ConfigurationError(
+            Reason.WRONG_CREDENTIAL_TYPE,
+            f"Key {ref.key} of Secret {ref.name} holds an ik_live_ key, which serves requests. The operator needs an "
+            f"ik_sdk_ token. Mint one in the dashboard and set it: {_patch(workload, ref.key, '<your ik_sdk_ token>')}",
+        )
+    if not _CONTROL_TOKEN.fullmatch(token):
+        raise ConfigurationError(
+            Reason.TOKEN_MALFORMED,
+            f"Key {ref.key} of Secret {ref.name} is not of the form ik_sdk_<8 hex>_<64 hex>. Copy the token again: "
+            + _patch(workload, ref.key, "<your ik_sdk_ token>"),
+        )
+    return token
+
+
+def _base_url(workload: Workload, secret: Mapping[str, str], allowed: Allowed) -> str:
+    own = origin(allowed.base_url)
+    stated = secret.get(BASE_URL_KEY, "").strip()
+    if not stated:
+        return own
+    try:
+        wanted = origin(stated)
+    except ValueError:
+        wanted = ""
+    if wanted and wanted in {own, *map(origin, allowed.base_urls)}:
+        return wanted
+    ref = workload.spec.token_secret_ref
+    raise ConfigurationError(
+        Reason.BASE_URL_NOT_ALLOWED,
+        f"Key {BASE_URL_KEY} of Secret {ref.name} names a platform that this operator does not call; it calls {own}. "
+        "Nothing was called. Correct or remove the key, or start the operator with --allow-base-url.",
+    )
+
+
+def _patch(workload: Workload, key: str, value: str) -> str:
+    name, namespace = workload.spec.token_secret_ref.name, workload.namespace
+    return f'kubectl patch secret {name} -n {namespace} --type merge -p \'{{"stringData":{{"{key}":"{value}"}}}}\''
+
+
+def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield path, str(key)
+            yield from _texts(item, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            yield from _texts(item, f"{path}[{number}]")

@@ -1,0 +1,161 @@
+"""The end of a Workload: never leaks, never hangs.
+
+The finalizer goes only when the platform confirmed the deletion, or the workload is gone, or nothing was ever made,
+or what is there is to stay. It depends on as little as possible: the pinned identity and any token that still works,
+not a valid spec. Without a token it lets go after the grace time, loudly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from inferencekey_operator import conditions
+from inferencekey_operator.cluster import ClusterError
+from inferencekey_operator.credentials import Credential, credential, pinned_identity
+from inferencekey_operator.errors import Actor, OperatorError, PlatformFailure, Reason
+from inferencekey_operator.inferencekey.roster import Roster
+from inferencekey_operator.inferencekey.wire import LiveWorkload
+from inferencekey_operator.metrics import ORPHANS
+from inferencekey_operator.plan import Identity
+from inferencekey_operator.reconcile import CONFIRM_AFTER, AskedAgainError, World, made_here
+from inferencekey_operator.store import Memory
+from inferencekey_operator.workload import Workload
+from inferencekey_operator.workqueue import Key
+
+log = logging.getLogger(__name__)
+
+
+class Deletion:
+    """Carries out deletions, suspended or not."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def carry_out(self, workload: Workload) -> None:
+        """Returns once our finalizer is gone; raises as `Reconciler.ensure` does while it is not."""
+        if not workload.has_finalizer:
+            return
+        if self._stays(workload):
+            await self._let_go(workload, "It stays on the platform, as declared")
+            return
+        try:
+            who, roster = await self._look(workload)
+        except OperatorError as error:
+            await self._out_of_reach(workload, error)
+            return
+        self._world.claims.stake(workload, who, proven=True)
+        if self._world.claims.rival(Key(workload.namespace, workload.name)) is not None:
+            await self._let_go(workload, "Its slug belongs to another Workload")
+            return
+        row = self._find(workload, who, roster)
+        if row is None:
+            self._wait_until_certain(workload, roster)
+            await self._release(workload)
+            return
+        await roster.delete(row.id)
+        self._world.recorder.workload(workload, Reason.DELETING, f"Deleted {row.id} from the platform")
+        await self._release(workload)
+
+    async def report_failure(self, workload: Workload, error: OperatorError) -> None:
+        """Say why a deletion is not over yet."""
+        message = f"The deletion goes on: {error.message}"
+        actor = error.reason.actor
+        reason = error.reason if actor is Actor.PLATFORM else Reason.DELETING
+        report = conditions.failure(OperatorError(reason, message))
+        await self._world.reporter.report(workload, report)
+
+    def _stays(self, workload: Workload) -> bool:
+        policy = workload.spec.deletion_policy
+        return policy == "Orphan" or (policy is None and workload.status.adopted is True)
+
+    async def _look(self, workload: Workload) -> tuple[Identity, Roster]:
+        """A fresh list of the pinned project, with the Secret's token or the last one that was good."""
+        world = self._world
+        found = self._credential(workload)
+        who = pinned_identity(workload) or Identity(found.base_url, found.project, workload.effective_slug)
+        roster = world.rosters.get(who.platform_url, who.project, found.token)
+        memory = world.store.memory(Key(workload.namespace, workload.name))
+        after = memory.seen if memory.missing_since is None else memory.missing_since + CONFIRM_AFTER
+        await roster.look(max(after, roster.uncertain_since))
+        return who, roster
+
+    def _credential(self, workload: Workload) -> Credential:
+        ref, world = workload.spec.token_secret_ref, self._world
+        spec_of_then = _pinned_project(workload)
+        try:
+            return credential(spec_of_then, world.secrets.get(workload.namespace, ref.name), world.allowed)
+        except OperatorError:
+            kept = world.secrets.last_good(workload.namespace, ref.name, ref.key)
+            if kept is None:
+                raise
+            return credential(spec_of_then, kept, world.allowed)
+
+    async def _out_of_reach(self, workload: Workload, error: OperatorError) -> None:
+        """No token that works: wait for one, but not for ever. Troubles of the platform's are waited out."""
+        if isinstance(error, PlatformFailure) and error.reason.actor is not Actor.PERSON:
+            raise error
+        began = workload.deletion_timestamp or datetime.now(UTC)
+        left = self._world.settings.deletion_grace - (datetime.now(UTC) - began).total_seconds()
+        if left > 0:
+            await self.report_failure(workload, error)
+            raise AskedAgainError(min(left, 10.0))
+        await self._abandon(workload, error)
+
+    async def _abandon(self, workload: Workload, error: OperatorError) -> None:
+        status = workload.status
+        note = (
+            f"Workload {workload.namespace}/{workload.name} was let go without a token ({error.reason}). What it made may "
+            f"still run and be billed: id {status.workload_id or 'unknown'}, slug "
+            f"{status.workload_slug or workload.effective_slug}, project {status.project_slug or 'unknown'}. Delete it in "
+            "the dashboard."
+        )
+        ORPHANS.inc()
+        self._world.recorder.namespace(workload.namespace, Reason.ORPHANED, note)
+        await self._release(workload)
+
+    def _find(self, workload: Workload, who: Identity, roster: Roster) -> LiveWorkload | None:
+        """The row with the recorded id and our slug or, where no id was recorded, the one that we made."""
+        if workload.status.workload_id is not None:
+            row = roster.by_id(workload.status.workload_id)
+            return row if row is not None and row.slug == who.slug else None
+        row = roster.by_slug(who.slug)
+        return row if row is not None and made_here(workload, row) else None
+
+    def _wait_until_certain(self, workload: Workload, roster: Roster) -> None:
+        """Absence is believed after a second list and, where a creation may be under way, after it has settled."""
+        memory = self._world.store.memory(Key(workload.namespace, workload.name))
+        if workload.status.workload_id is None:
+            left = self._settles_at(memory) - asyncio.get_running_loop().time()
+            if left > 0:
+                memory.seen = asyncio.get_running_loop().time()
+                raise AskedAgainError(min(left + 0.01, self._world.settings.interval))
+        if memory.missing_since is None:
+            memory.missing_since = roster.began
+        left = memory.missing_since + CONFIRM_AFTER - roster.began
+        if left > 0:
+            raise AskedAgainError(left)
+
+    def _settles_at(self, memory: Memory) -> float:
+        begun = self._world.term.began if memory.uncertain_since is None else memory.uncertain_since
+        return begun + self._world.settings.create_settle
+
+    async def _let_go(self, workload: Workload, why: str) -> None:
+        what = workload.status.workload_id or workload.effective_slug
+        self._world.recorder.workload(workload, Reason.ORPHANED, f"{what} was not deleted from the platform: {why}")
+        await self._release(workload)
+
+    async def _release(self, workload: Workload) -> None:
+        try:
+            await self._world.reporter.remove_finalizer(workload)
+        except ClusterError as error:
+            if not error.gone:
+                raise
+
+
+def _pinned_project(workload: Workload) -> Workload:
+    """The Workload with the project that was used first: the Secret may name another one by now."""
+    project = workload.status.project_slug
+    return replace(workload, spec=replace(workload.spec, project=project)) if project else workload

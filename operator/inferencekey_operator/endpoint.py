@@ -1,0 +1,71 @@
+"""Where a workload is reached: its URLs, and the ConfigMap that hands them to applications.
+
+Pure: identity and live workload in, data out. There is never a token in it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from inferencekey_operator.inferencekey.wire import LiveWorkload
+from inferencekey_operator.plan import Identity
+from inferencekey_operator.workload import GROUP, KIND, VERSION, Workload
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGER = "inferencekey-operator"
+SELECTOR = f"{MANAGED_BY}={MANAGER}"
+
+ASYNC_ONLY = frozenset({"reranker", "classification", "reward"})
+"""Task types without a synchronous OpenAI route: they take jobs."""
+
+
+def url(identity: Identity) -> str:
+    """`{base}/endpoint/{project}/{workload}`."""
+    project, slug = quote(identity.project, safe=""), quote(identity.slug, safe="")
+    return f"{identity.platform_url}/endpoint/{project}/{slug}"
+
+
+def config_map_name(workload: Workload) -> str:
+    """`<workload>-endpoint`, unless the spec says otherwise."""
+    return workload.spec.endpoint.config_map_name or f"{workload.name}-endpoint"
+
+
+def data(identity: Identity, live: LiveWorkload | None, task_type: str | None) -> dict[str, str]:
+    """The keys that an application takes with `envFrom`; `live` is None while the workload is missing."""
+    kind = (live.task_type if live else None) or task_type or "text2text"
+    keys = {
+        "INFERENCEKEY_BASE_URL": identity.platform_url,
+        "INFERENCEKEY_PROJECT": identity.project,
+        "INFERENCEKEY_WORKLOAD": identity.slug,
+        "INFERENCEKEY_ENDPOINT_URL": url(identity),
+    }
+    if kind in ASYNC_ONLY:
+        return {**keys, "INFERENCEKEY_JOBS_URL": f"{url(identity)}/jobs"}
+    keys["OPENAI_BASE_URL"] = f"{url(identity)}/v1"
+    if live is not None and live.model_name:
+        keys["OPENAI_MODEL"] = live.model_name
+    return keys
+
+
+def config_map(workload: Workload, keys: dict[str, str]) -> dict[str, Any]:
+    """The whole ConfigMap, owned by the Workload, for a server-side apply."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": config_map_name(workload),
+            "namespace": workload.namespace,
+            "labels": {MANAGED_BY: MANAGER},
+            "ownerReferences": [
+                {
+                    "apiVersion": f"{GROUP}/{VERSION}",
+                    "kind": KIND,
+                    "name": workload.name,
+                    "uid": workload.uid,
+                    "controller": True,
+                }
+            ],
+        },
+        "data": keys,
+    }

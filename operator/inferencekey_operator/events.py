@@ -1,0 +1,180 @@
+"""Events about Workloads, folded: the same thing about the same object again is one Event with a series.
+
+Events name fields, never values. They go out beside the work and never hold it up: a full backlog or a refusing API
+server costs an Event, not a reconciliation. An Event about an object in a namespace that is going away concerns the
+Namespace, and is stored in `default`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import uuid
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from inferencekey_operator.cluster import MANAGER, Cluster, ClusterError, micro_time
+from inferencekey_operator.errors import Reason
+from inferencekey_operator.redaction import excerpt
+from inferencekey_operator.workload import GROUP, KIND, VERSION, Workload
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 2_000
+REMEMBERED = 4_096
+FOLD = timedelta(minutes=6)
+MOST_CHARACTERS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrence:
+    """Something that happened to an object."""
+
+    kind: str
+    api_version: str
+    namespace: str
+    name: str
+    uid: str
+    reason: Reason
+    note: str
+    warning: bool
+
+
+@dataclass(slots=True)
+class _Told:
+    name: str
+    namespace: str
+    count: int
+    at: datetime
+
+
+class Recorder:
+    """Takes what happened and tells the API server, one after the other."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._backlog: asyncio.Queue[Occurrence] = asyncio.Queue(BACKLOG)
+        self._told: OrderedDict[Occurrence, _Told] = OrderedDict()
+        self._instance = f"{MANAGER}-{socket.gethostname()}"[:128]
+
+    def workload(self, workload: Workload, reason: Reason, note: str, *, warning: bool = False) -> None:
+        """Something happened to a Workload."""
+        self._take(
+            Occurrence(
+                KIND,
+                f"{GROUP}/{VERSION}",
+                workload.namespace,
+                workload.name,
+                workload.uid,
+                reason,
+                note,
+                warning,
+            )
+        )
+
+    def secret(self, namespace: str, name: str, reason: Reason, note: str) -> None:
+        """Something happened to all that use a credential."""
+        self._take(Occurrence("Secret", "v1", namespace, name, "", reason, note, warning=True))
+
+    def namespace(self, name: str, reason: Reason, note: str) -> None:
+        """Something happened in a namespace that may take no Events any more."""
+        self._take(Occurrence("Namespace", "v1", "", name, "", reason, note, warning=True))
+
+    async def run(self) -> None:
+        """Never returns."""
+        while True:
+            occurrence = await self._backlog.get()
+            try:
+                await self._tell(occurrence)
+            except ClusterError as error:
+                log.warning(
+                    "an Event was lost: %s %s/%s: %s",
+                    occurrence.reason,
+                    occurrence.namespace,
+                    occurrence.name,
+                    error,
+                )
+            finally:
+                self._backlog.task_done()
+
+    async def flush(self) -> None:
+        """Returns once everything taken so far was told."""
+        await self._backlog.join()
+
+    def _take(self, occurrence: Occurrence) -> None:
+        level = logging.WARNING if occurrence.warning else logging.INFO
+        where = "/".join(part for part in (occurrence.namespace, occurrence.name) if part)
+        log.log(level, "%s %s: %s: %s", occurrence.kind, where, occurrence.reason, occurrence.note)
+        try:
+            self._backlog.put_nowait(occurrence)
+        except asyncio.QueueFull:
+            log.warning("an Event was lost: the backlog is full")
+
+    async def _tell(self, occurrence: Occurrence) -> None:
+        now = datetime.now(UTC)
+        told = self._told.get(occurrence)
+        if told is not None and now - told.at < FOLD and await self._fold(told, now):
+            return
+        try:
+            await self._create(occurrence, now)
+        except ClusterError as error:
+            if not error.terminating:
+                raise
+            note = f"{occurrence.kind} {occurrence.name}: {occurrence.note}"
+            await self._create(
+                Occurrence(
+                    "Namespace",
+                    "v1",
+                    "",
+                    occurrence.namespace,
+                    "",
+                    occurrence.reason,
+                    note,
+                    occurrence.warning,
+                ),
+                now,
+            )
+
+    async def _fold(self, told: _Told, now: datetime) -> bool:
+        told.count, told.at = told.count + 1, now
+        series = {"count": told.count, "lastObservedTime": micro_time(now)}
+        try:
+            await self._cluster.fold_event(told.namespace, told.name, series)
+        except ClusterError as error:
+            if error.gone:
+                return False
+            raise
+        return True
+
+    async def _create(self, occurrence: Occurrence, now: datetime) -> None:
+        namespace = occurrence.namespace or "default"
+        name = f"{occurrence.name[:200]}.{uuid.uuid4().hex[:16]}"
+        await self._cluster.create_event(namespace, self._body(occurrence, namespace, name, now))
+        self._told[occurrence] = _Told(name, namespace, 1, now)
+        while len(self._told) > REMEMBERED:
+            self._told.popitem(last=False)
+
+    def _body(self, occurrence: Occurrence, namespace: str, name: str, now: datetime) -> dict[str, Any]:
+        regarding = {
+            "apiVersion": occurrence.api_version,
+            "kind": occurrence.kind,
+            "name": occurrence.name,
+            "namespace": occurrence.namespace,
+            "uid": occurrence.uid,
+        }
+        return {
+            "apiVersion": "events.k8s.io/v1",
+            "kind": "Event",
+            "metadata": {"name": name, "namespace": namespace},
+            "eventTime": micro_time(now),
+            "reportingController": MANAGER,
+            "reportingInstance": self._instance,
+            "action": "Ensure",
+            "reason": str(occurrence.reason),
+            "type": "Warning" if occurrence.warning else "Normal",
+            "note": excerpt(occurrence.note, MOST_CHARACTERS),
+            "regarding": {key: value for key, value in regarding.items() if value},
+        }

@@ -1,0 +1,83 @@
+"""What kopf sees: Workloads created, updated, annotated, deleted, or listed at the start.
+
+kopf discovers, lists, watches, reconnects and authenticates. Its low-level events put keys into the queue, and
+`ensure()` runs for each: on create and update from here, on the timer from the rosters' rounds (see `controller`).
+Only this module and `__main__` know kopf.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kopf
+
+from inferencekey_operator.cluster import Cluster
+from inferencekey_operator.controller import Controller
+from inferencekey_operator.workload import GROUP, PLURAL, VERSION
+
+
+def registry(controller: Controller, cluster: Cluster) -> kopf.OperatorRegistry:
+    """The handlers, bound to what they serve."""
+    handlers = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=handlers)
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        return kopf.AiohttpSession(server=cluster.server, aiohttp_session=cluster.open_session())
+
+    @kopf.on.event(GROUP, VERSION, PLURAL, registry=handlers)
+    async def seen(event: Any, **_: Any) -> None:
+        """Created, updated, annotated, or about to be deleted; without a type when it was listed."""
+        if event["type"] == "DELETED":
+            controller.workload_gone(event["object"])
+        else:
+            controller.workload_seen(event["object"], urgent=event["type"] is not None)
+
+    return handlers
+
+
+def settings() -> kopf.OperatorSettings:
+    """kopf without what it would write: no annotations, no Events, no finalizer of its own."""
+    chosen = kopf.OperatorSettings()
+    chosen.persistence.finalizer = "kopf.invalid/unused"
+    chosen.persistence.diffbase_storage = _NoDiffBase()
+    chosen.persistence.progress_storage = _NoProgress()
+    chosen.posting.enabled = False
+    chosen.scanning.disabled = True
+    chosen.queueing.idle_timeout = 1.0
+    chosen.watching.server_timeout = 300
+    chosen.watching.client_timeout = 330
+    chosen.watching.reconnect_backoff = 1.0
+    chosen.process.ultimate_exiting_timeout = 60.0
+    return chosen
+
+
+class _NoDiffBase(kopf.DiffBaseStorage):
+    """Nothing is compared with what was: ensure() looks at what is. So nothing is copied for a comparison."""
+
+    def build(self, **_: Any) -> Any:
+        return {}
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """There are no handlers whose progress could be kept."""
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+    def purge(self, **_: Any) -> None:
+        return None
+
+    def touch(self, **_: Any) -> None:
+        return None
+
+    def clear(self, *, essence: Any, **_: Any) -> Any:
+        return essence

@@ -1,0 +1,238 @@
+"""One process of the operator: wires the parts, starts them in order, and stops them in order.
+
+Everything that exists is listed before the first key is worked: Secrets, ConfigMaps, Namespaces, and all Workloads, so
+that claims on a slug are known before the first call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, suppress
+from typing import Any
+
+import aiohttp
+import kopf
+
+from inferencekey_operator import handlers, logs
+from inferencekey_operator.claims import Claims
+from inferencekey_operator.cluster import Cluster, ClusterError, Reflector, collection_paths
+from inferencekey_operator.controller import Controller
+from inferencekey_operator.events import Recorder
+from inferencekey_operator.inferencekey.connection import Connection
+from inferencekey_operator.inferencekey.roster import Pace, Rosters
+from inferencekey_operator.leadership import Leadership
+from inferencekey_operator.probes import Probes
+from inferencekey_operator.publication import Publication
+from inferencekey_operator.reconcile import World
+from inferencekey_operator.reporter import Reporter
+from inferencekey_operator.serving import Serving
+from inferencekey_operator.settings import Settings
+from inferencekey_operator.store import Store
+from inferencekey_operator.watches import ConfigMaps, Namespaces, Secrets
+
+log = logging.getLogger(__name__)
+
+
+async def serve(settings: Settings) -> int:
+    """Runs until a signal; 0 after a clean stop, 1 with a message where it could not go on."""
+    logs.configure(settings.log_level, settings.log_format)
+    stop = asyncio.Event()
+    _heed_signals(stop)
+    try:
+        async with AsyncExitStack() as stack:
+            return await _serve(settings, stop, stack)
+    except logs.StartError as error:
+        log.error("%s", error)
+        return 1
+
+
+async def _serve(settings: Settings, stop: asyncio.Event, stack: AsyncExitStack) -> int:
+    cluster = await _connect(stack)
+    controller = Controller()
+    leadership = Leadership(cluster, controller, settings)
+    connections: dict[str, Connection] = {}
+
+    def connection(base_url: str) -> Connection:
+        if base_url not in connections:
+            connections[base_url] = Connection(base_url, settings.client_timeout)
+            stack.push_async_callback(connections[base_url].close)
+        return connections[base_url]
+
+    rosters = Rosters(
+        connection,
+        Pace(settings.interval),
+        changed=controller.rows_changed,
+        recovered=controller.platform_recovered,
+        guard=leadership.check,
+        keep=settings.full_round * 3,
+    )
+    store, recorder = Store(), Recorder(cluster)
+    secrets = Secrets(controller.secret_changed)
+    config_maps = [
+        ConfigMaps(cluster, path, controller.config_map_changed)
+        for path in collection_paths("/api/v1", "configmaps", settings.namespace)
+    ]
+    namespaces = Namespaces(cluster, controller.namespace_changed)
+    serving = Serving(controller.readiness_told, settings.readiness_interval)
+    world = World(
+        settings=settings,
+        store=store,
+        reporter=Reporter(cluster, store, recorder),
+        secrets=secrets,
+        namespace_policies=namespaces.policies.get,
+        rosters=rosters,
+        claims=Claims(),
+        publication=Publication(cluster, config_maps),
+        serving=serving,
+        recorder=recorder,
+        term=controller.term,
+    )
+    controller.wire(world)
+    reflectors: list[Reflector] = [
+        *secrets.reflectors(cluster, settings.secret_name, settings.namespace),
+        *config_maps,
+    ]
+    if not settings.namespace:
+        reflectors.append(namespaces)
+    await _serve_probes(settings, controller, stack)
+    async with _background(*(reflector.run for reflector in reflectors), recorder.run):
+        for reflector in reflectors:
+            await _unless_stopped(reflector.listed.wait(), stop)
+        if settings.namespace:
+            await _read_namespaces(cluster, namespaces, settings.namespace)
+        await _list_workloads(cluster, controller, settings)
+        gc.freeze()
+        gc.set_threshold(20_000, 50, 50)
+        watching_ends = asyncio.Event()
+
+        async def finish() -> None:
+            """What is in work is finished and the Lease given up before kopf ends, for it ends every task it sees."""
+            await leadership.end()
+            serving.close()
+            rosters.close()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(recorder.flush(), 2.0)
+            watching_ends.set()
+
+        leadership.start()
+        async with _background(controller.rounds):
+            watching = asyncio.ensure_future(_watch(controller, cluster, settings, stop, watching_ends))
+            await _first(watching, stop.wait())
+            log.info("stopping")
+            await finish()
+            return await watching
+
+
+async def _serve_probes(settings: Settings, controller: Controller, stack: AsyncExitStack) -> None:
+    if settings.metrics_address is None:
+        return
+    try:
+        runner = await Probes(controller, lambda: controller.queue.started).start(settings.metrics_address)
+    except (OSError, ValueError) as error:
+        raise logs.StartError(f"--metrics-address {settings.metrics_address}: {error}") from error
+    stack.push_async_callback(runner.cleanup)
+
+
+async def _watch(
+    controller: Controller, cluster: Cluster, settings: Settings, stop: asyncio.Event, ends: asyncio.Event
+) -> int:
+    """kopf's watch of Workloads, until `ends` is set; 1 where it gave up by itself."""
+    ready = asyncio.Event()
+    reclaim = asyncio.ensure_future(_reclaim_signals(ready, stop))
+    try:
+        await kopf.operator(
+            registry=handlers.registry(controller, cluster),
+            settings=handlers.settings(),
+            standalone=True,
+            clusterwide=not settings.namespace,
+            namespaces=settings.namespace,
+            ready_flag=ready,
+            stop_flag=ends,
+        )
+    except Exception as error:  # kopf's failures have no common type
+        log.error("the watch of Workloads broke off: %s: %s", type(error).__name__, error)
+        return 1
+    finally:
+        reclaim.cancel()
+    return 0
+
+
+async def _reclaim_signals(ready: asyncio.Event, stop: asyncio.Event) -> None:
+    """kopf takes the signals for itself when it starts; ours must come first."""
+    await ready.wait()
+    _heed_signals(stop)
+
+
+def _heed_signals(stop: asyncio.Event) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+
+async def _connect(stack: AsyncExitStack) -> Cluster:
+    try:
+        cluster = await Cluster.connect()
+        stack.push_async_callback(cluster.close)
+        await cluster.request("GET", "/version")
+    except (ClusterError, aiohttp.ClientError, OSError) as error:
+        raise logs.StartError(
+            f"no Kubernetes cluster answers: {error}. Set KUBECONFIG, or run in a cluster."
+        ) from error
+    except Exception as error:  # the client's configuration errors have no common type
+        raise logs.StartError(f"no usable kubeconfig: {error}. Set KUBECONFIG, or run in a cluster.") from error
+    return cluster
+
+
+async def _list_workloads(cluster: Cluster, controller: Controller, settings: Settings) -> None:
+    try:
+        async for body in cluster.workloads(settings.namespace):
+            controller.workload_seen(body, urgent=False)
+    except ClusterError as error:
+        if error.gone:
+            raise logs.StartError(
+                "the cluster does not know Workloads: install the CRD first, inferencekey-operator crd | kubectl apply "
+                "--server-side -f -"
+            ) from error
+        raise logs.StartError(f"the Workloads cannot be listed: {error}") from error
+
+
+async def _read_namespaces(cluster: Cluster, namespaces: Namespaces, names: tuple[str, ...]) -> None:
+    for name in names:
+        try:
+            namespaces.observe(await cluster.namespace(name))
+        except ClusterError as error:
+            log.warning("the drift policy of namespace %s is not known: %s", name, error)
+
+
+async def _unless_stopped(waiting: Coroutine[Any, Any, object], stop: asyncio.Event) -> None:
+    await _first(waiting, stop.wait())
+    if stop.is_set():
+        raise logs.StartError("stopped before the start was over")
+
+
+async def _first(one: Awaitable[object], other: Awaitable[object]) -> None:
+    """Returns when either is done; what is not done goes on if it is a task, and is dropped if not."""
+    tasks = [asyncio.ensure_future(one), asyncio.ensure_future(other)]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task, given in zip(tasks, (one, other), strict=True):
+        if task is not given:
+            task.cancel()
+
+
+class _background:  # noqa: N801 - reads as a function
+    """Tasks that run beside the body, and end with it."""
+
+    def __init__(self, *runs: Callable[[], Awaitable[None]]) -> None:
+        self._runs = runs
+        self._tasks: list[asyncio.Future[None]] = []
+
+    async def __aenter__(self) -> None:
+        self._tasks = [asyncio.ensure_future(run()) for run in self._runs]
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

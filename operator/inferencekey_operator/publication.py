@@ -1,0 +1,93 @@
+"""Keeps the endpoint ConfigMap of a Workload as it should be, and touches none that is not ours.
+
+Ours is what has a controller reference with the Workload's uid. What stands is known from a watch, so that a look
+costs no read; what differs is restored with one write.
+"""
+
+from __future__ import annotations
+
+from inferencekey_operator import endpoint
+from inferencekey_operator.cluster import Body, Cluster, ClusterError
+from inferencekey_operator.errors import ConfigurationError, Reason
+from inferencekey_operator.inferencekey.wire import LiveWorkload
+from inferencekey_operator.plan import Identity
+from inferencekey_operator.watches import ConfigMaps, OwnConfigMap, own_config_map
+from inferencekey_operator.workload import Workload
+from inferencekey_operator.workqueue import Key
+
+
+class Publication:
+    """The endpoint ConfigMaps of all Workloads."""
+
+    def __init__(self, cluster: Cluster, known: list[ConfigMaps]) -> None:
+        self._cluster, self._known = cluster, known
+
+    async def publish(self, workload: Workload, identity: Identity, live: LiveWorkload) -> None:
+        """The ConfigMap says where `workload` is reached; the one of a former name goes.
+
+        Raises ConfigurationError where the name is taken by somebody else's, ClusterError where a write fails.
+        """
+        wanted = endpoint.config_map(workload, endpoint.data(identity, live, workload.spec.task_type))
+        await self._write(workload, wanted)
+        former = workload.status.endpoint.config_map_name
+        if former and former != wanted["metadata"]["name"]:
+            await self._remove(workload, former)
+
+    async def _write(self, workload: Workload, wanted: Body) -> None:
+        key = Key(workload.namespace, wanted["metadata"]["name"])
+        standing = self._standing(key)
+        if standing is None:
+            standing = await self._create(workload, key, wanted)
+        if standing.owner != workload.uid:
+            raise _conflict(workload, key)
+        if standing.data != wanted["data"] or not standing.tidy:
+            self._put(key, await self._cluster.patch_config_map(*key, _restoration(standing, wanted)))
+
+    async def _create(self, workload: Workload, key: Key, wanted: Body) -> OwnConfigMap:
+        """The new one, or the one that has its name already and does not carry our label."""
+        try:
+            return self._put(key, await self._cluster.create_config_map(wanted))
+        except ClusterError as error:
+            if not error.conflict:
+                raise
+        return own_config_map(await self._cluster.config_map(*key))
+
+    async def _remove(self, workload: Workload, name: str) -> None:
+        key = Key(workload.namespace, name)
+        standing = self._standing(key)
+        if standing is None or standing.owner != workload.uid:
+            return
+        try:
+            await self._cluster.delete_config_map(*key, standing.uid)
+        except ClusterError as error:
+            if not (error.gone or error.conflict):
+                raise
+        for known in self._known:
+            known.drop(key)
+
+    def _standing(self, key: Key) -> OwnConfigMap | None:
+        return next((found for known in self._known if (found := known.get(key)) is not None), None)
+
+    def _put(self, key: Key, body: Body) -> OwnConfigMap:
+        return next(known for known in self._known if known.covers(key.namespace)).put(body)
+
+
+def _restoration(standing: OwnConfigMap, wanted: Body) -> Body:
+    extra: dict[str, str | None] = dict.fromkeys(set(standing.data) - set(wanted["data"]))
+    return {
+        "metadata": {
+            "uid": standing.uid,
+            "resourceVersion": standing.resource_version,
+            "labels": wanted["metadata"]["labels"],
+        },
+        "data": {**extra, **wanted["data"]},
+        "binaryData": None,
+    }
+
+
+def _conflict(workload: Workload, key: Key) -> ConfigurationError:
+    return ConfigurationError(
+        Reason.CONFIG_MAP_CONFLICT,
+        f"ConfigMap {key.name} exists and does not belong to this Workload; it was not touched. Remove it "
+        f"(kubectl delete configmap {key.name} -n {key.namespace}), or set spec.endpoint.configMapName.",
+    )

@@ -1,0 +1,44 @@
+"""Writes statuses, and only where one differs from what stands; and tells the Events that go with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from inferencekey_operator import conditions
+from inferencekey_operator.announcements import Announcement
+from inferencekey_operator.cluster import Body, Cluster
+from inferencekey_operator.conditions import Report
+from inferencekey_operator.events import Recorder
+from inferencekey_operator.merge_patch import merge_patch
+from inferencekey_operator.store import Store, key_of
+from inferencekey_operator.workload import Workload
+
+
+class Reporter:
+    """The one place that writes to a Workload in Kubernetes."""
+
+    def __init__(self, cluster: Cluster, store: Store, recorder: Recorder) -> None:
+        self._cluster, self._store, self._recorder = cluster, store, recorder
+
+    async def report(self, workload: Workload, report: Report, told: Iterable[Announcement] = ()) -> Workload:
+        """Write the status that `report` comes to, if it differs; the Workload as it stands then."""
+        for announcement in told:
+            self._recorder.workload(workload, announcement.reason, announcement.note, warning=announcement.warning)
+        wanted = conditions.status(workload, report, datetime.now(UTC))
+        patch = merge_patch(workload.status.to_wire(), wanted.to_wire())
+        if patch is None:
+            return workload
+        return self._take(await self._cluster.patch_status(workload, patch))
+
+    async def add_finalizer(self, workload: Workload) -> Workload:
+        """The write-ahead record of a creation."""
+        return self._take(await self._cluster.add_finalizer(workload))
+
+    async def remove_finalizer(self, workload: Workload) -> None:
+        """The object may go now."""
+        await self._cluster.remove_finalizer(workload)
+
+    def _take(self, body: Body) -> Workload:
+        self._store.observe(body)
+        return self._store.get(key_of(body)) or Workload.parse(body)

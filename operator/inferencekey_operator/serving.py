@@ -1,0 +1,150 @@
+"""Which Workloads serve: the platform's readiness streams, followed for as long as they tell something.
+
+What is not ready yet is followed until a terminal phase; what is ready, or may idle, is looked at again slowly, once
+per interval, spread evenly. Only so many streams are open at once, and one that says nothing new makes room for those
+that wait. The last phase of each Workload is kept here; the status is written by `reconcile`, which is told by `told`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from inferencekey_operator.errors import OperatorError
+from inferencekey_operator.inferencekey.readiness import Phase, follow
+from inferencekey_operator.status import Readiness
+from inferencekey_operator.workqueue import Key
+
+log = logging.getLogger(__name__)
+
+STREAMS = 48
+TURN = 20.0
+"""Seconds that a stream may stay open while others wait for a place."""
+
+OpenStream = Callable[[], AsyncGenerator[Phase, None]]
+
+
+@dataclass(slots=True)
+class _Watched:
+    task: asyncio.Task[None]
+    once: bool
+
+
+class Serving:
+    """The phases of all Workloads, as the platform last told them."""
+
+    def __init__(self, told: Callable[[Key, bool], None], interval: float) -> None:
+        self._told = told
+        self._interval = interval
+        self._open: dict[Key, OpenStream] = {}
+        self._phases: dict[Key, Readiness] = {}
+        self._watched: dict[Key, _Watched] = {}
+        self._looks: dict[Key, asyncio.TimerHandle] = {}
+        self._places = asyncio.Semaphore(STREAMS)
+        self._waiting = 0
+
+    def phase(self, key: Key) -> Readiness | None:
+        """What the platform last told this process; None where it told nothing."""
+        return self._phases.get(key)
+
+    @property
+    def open_streams(self) -> int:
+        """How many streams there are, those that wait for a place among them."""
+        return len(self._watched)
+
+    def follow(self, key: Key, open_stream: OpenStream) -> None:
+        """Follow until a terminal phase, unless that goes on already."""
+        self._open[key] = open_stream
+        watched = self._watched.get(key)
+        if watched is None or watched.once:
+            self._stop(key)
+            self._start(key, once=False)
+
+    def look_later(self, key: Key, open_stream: OpenStream) -> None:
+        """Look once, some time in the next interval, and again in each that follows."""
+        self._open[key] = open_stream
+        if self._interval and key not in self._looks and key not in self._watched:
+            self._schedule(key, random.uniform(0.0, self._interval))  # noqa: S311 - spread evenly
+
+    def look(self, key: Key, open_stream: OpenStream) -> None:
+        """Look once, now, unless something is under way."""
+        self._open[key] = open_stream
+        self._start(key, once=True)
+
+    def forget(self, key: Key) -> None:
+        """Nothing of `key` is wanted any more."""
+        self._stop(key)
+        self._open.pop(key, None)
+        self._phases.pop(key, None)
+
+    def close(self) -> None:
+        """No stream stays open."""
+        for key in [*self._watched, *self._looks]:
+            self._stop(key)
+
+    def _schedule(self, key: Key, seconds: float) -> None:
+        def look() -> None:
+            self._schedule(key, self._interval)
+            self._start(key, once=True)
+
+        self._looks[key] = asyncio.get_running_loop().call_later(seconds, look)
+
+    def _start(self, key: Key, *, once: bool) -> None:
+        if key not in self._watched:
+            task = asyncio.create_task(self._watch(key, once=once), name=f"readiness of {key}")
+            self._watched[key] = _Watched(task, once)
+
+    def _stop(self, key: Key) -> None:
+        watched = self._watched.pop(key, None)
+        if watched is not None:
+            watched.task.cancel()
+        handle = self._looks.pop(key, None)
+        if handle is not None:
+            handle.cancel()
+
+    async def _watch(self, key: Key, *, once: bool) -> None:
+        try:
+            while not await self._one_turn(key, once=once):
+                pass
+        except OperatorError as error:
+            log.info("%s: the readiness stream tells nothing: %s", key, error)
+        finally:
+            watched = self._watched.get(key)
+            if watched is not None and watched.task is asyncio.current_task():
+                del self._watched[key]
+
+    async def _one_turn(self, key: Key, *, once: bool) -> bool:
+        """True once there is nothing more to hear; False where others wanted the place."""
+        self._waiting += 1
+        try:
+            await self._places.acquire()
+        finally:
+            self._waiting -= 1
+        listening = asyncio.create_task(self._listen(key, once=once))
+        try:
+            while not (await asyncio.wait({listening}, timeout=TURN))[0]:
+                if self._waiting:
+                    return False
+            listening.result()
+            return True
+        finally:
+            listening.cancel()
+            self._places.release()
+
+    async def _listen(self, key: Key, *, once: bool) -> None:
+        async with aclosing(follow(self._open[key], sleep=asyncio.sleep)) as phases:
+            async for phase in phases:
+                self._hear(key, phase)
+                if once:
+                    return
+
+    def _hear(self, key: Key, phase: Phase) -> None:
+        new = Readiness(phase=phase.phase, step=phase.step, message=phase.message)
+        old = self._phases.get(key)
+        if new != old:
+            self._phases[key] = new
+            self._told(key, old is None or old.phase != new.phase)

@@ -1,0 +1,168 @@
+"""What the operator can be told at its start: every option as a flag and as an environment variable.
+
+A flag wins over its variable, `INFERENCEKEY_OPERATOR_` and the flag's name. Durations are written `30`, `30s`, `10m`,
+`1h` or `500ms`. A value that makes no sense ends the start with a message, before anything is touched.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from inferencekey_operator.workload import OnDrift
+
+DEFAULT_BASE_URL = "https://api.inferencekey.com"
+PREFIX = "INFERENCEKEY_OPERATOR_"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One value per option; durations in seconds."""
+
+    base_url: str = DEFAULT_BASE_URL
+    allow_base_url: tuple[str, ...] = ()
+    namespace: tuple[str, ...] = ()
+    secret_name: tuple[str, ...] = ("inferencekey",)
+    on_drift: OnDrift = OnDrift.RECONCILE
+    interval: float = 30.0
+    readiness_interval: float = 600.0
+    full_round: float = 600.0
+    deletion_grace: float = 600.0
+    client_timeout: float = 10.0
+    create_settle: float = 40.0
+    lease_namespace: str | None = None
+    metrics_address: str | None = None
+    log_level: str = "info"
+    log_format: str = "text"
+
+
+def duration(text: str) -> float:
+    """Seconds of `30`, `30s`, `10m`, `1h`, `500ms`; `0` is nothing."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|min|h)?\s*", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration: write 30s, 10m or 1h")
+    return float(match[1]) * {"ms": 0.001, "m": 60.0, "min": 60.0, "h": 3600.0}.get(match[2] or "s", 1.0)
+
+
+def positive(text: str) -> float:
+    """A duration of more than nothing."""
+    seconds = duration(text)
+    if seconds <= 0:
+        raise argparse.ArgumentTypeError("must be more than 0")
+    return seconds
+
+
+def policy(text: str) -> OnDrift:
+    """One of the five drift policies."""
+    found = OnDrift.parse(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(OnDrift)}")
+    return found
+
+
+def url(text: str) -> str:
+    """An http or https base URL."""
+    if not re.match(r"https?://[^/\s]+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no http or https URL")
+    return text.rstrip("/")
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    name: str
+    parse: Callable[[str], Any]
+    metavar: str
+    help: str
+    repeatable: bool = False
+    choices: tuple[str, ...] | None = None
+
+
+_OPTIONS = (
+    _Option("namespace", str, "NAME", "watch this namespace; repeat for several (default: all)", True),
+    _Option("secret-name", str, "NAME", "a Secret name that may be read; repeat (default: inferencekey)", True),
+    _Option("allow-base-url", url, "ORIGIN", "a further platform that a Secret may name; repeat", True),
+    _Option("on-drift", policy, "POLICY", "the drift policy where no annotation states one (default: Reconcile)"),
+    _Option("interval", positive, "DURATION", "one list per project in this time (default: 30s)"),
+    _Option("readiness-interval", duration, "DURATION", "look again at what serves (default: 10m; 0: never)"),
+    _Option("full-round", positive, "DURATION", "look at every Workload in this time (default: 10m)"),
+    _Option(
+        "deletion-grace",
+        duration,
+        "DURATION",
+        "let go of a Workload that is deleted and has no token any more after this time (default: 10m)",
+    ),
+    _Option("client-timeout", positive, "DURATION", "how long a call to the platform may take (default: 10s)"),
+    _Option(
+        "create-settle",
+        duration,
+        "DURATION",
+        "watch for a creation whose answer was lost before a deletion ends (default: client timeout + 30s)",
+    ),
+    _Option("lease-namespace", str, "NAME", "where the Lease is (default: the pod's namespace, else default)"),
+    _Option("metrics-address", str, "[HOST]:PORT", "serve /metrics, /healthz and /readyz there (default: off)"),
+    _Option(
+        "log-level",
+        str.lower,
+        "LEVEL",
+        "debug, info, warning or error (default: info)",
+        choices=("debug", "info", "warning", "error"),
+    ),
+    _Option("log-format", str.lower, "FORMAT", "text or json (default: text)", choices=("text", "json")),
+)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """All options, each with its variable in its help."""
+    for option in _OPTIONS:
+        parser.add_argument(
+            f"--{option.name}",
+            type=option.parse,
+            metavar=option.metavar,
+            choices=option.choices,
+            action="append" if option.repeatable else "store",
+            help=f"{option.help} [{_variable(option)}]",
+        )
+
+
+def read(
+    parser: argparse.ArgumentParser, arguments: argparse.Namespace, environ: Mapping[str, str] = os.environ
+) -> Settings:
+    """The settings of these arguments and this environment; ends the program with a message where one is wrong."""
+    values: dict[str, Any] = {}
+    for option in _OPTIONS:
+        attribute = option.name.replace("-", "_")
+        given = getattr(arguments, attribute)
+        if given is None:
+            given = _from_environment(parser, option, environ)
+        if given is not None:
+            values[attribute] = tuple(given) if option.repeatable else given
+    try:
+        values["base_url"] = url(environ.get("INFERENCEKEY_BASE_URL") or DEFAULT_BASE_URL)
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"INFERENCEKEY_BASE_URL: {error}")
+    chosen = Settings(**values)
+    return chosen if "create_settle" in values else replace(chosen, create_settle=chosen.client_timeout + 30.0)
+
+
+def _from_environment(
+    parser: argparse.ArgumentParser, option: _Option, environ: Mapping[str, str]
+) -> Sequence[Any] | Any | None:
+    text = environ.get(_variable(option))
+    if not text:
+        return None
+    words = [word.strip() for word in text.split(",") if word.strip()] if option.repeatable else [text]
+    try:
+        parsed = [option.parse(word) for word in words]
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"{_variable(option)}: {error}")
+    if option.choices and parsed[0] not in option.choices:
+        parser.error(f"{_variable(option)}: {text!r} is none of {', '.join(option.choices)}")
+    return parsed if option.repeatable else parsed[0]
+
+
+def _variable(option: _Option) -> str:
+    return PREFIX + option.name.upper().replace("-", "_")

@@ -1,0 +1,114 @@
+"""All Workloads as last seen, and what is remembered of each beside its status.
+
+Never replaces a newer object by an older event: the answer to our own write comes before its echo. Says of each event
+whether it is worth a look, so that what we wrote ourselves, and what others write beside us, wakes nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from inferencekey_operator.workload import Workload
+from inferencekey_operator.workqueue import Key
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Memory:
+    """What this process knows of a Workload and no status tells. Times are the loop's."""
+
+    seen: float
+    """When what is declared now was first seen: whatever is created for it needs a newer list."""
+    missing_since: float | None = None
+    """When the first list without it began."""
+    uncertain_since: float | None = None
+    """When a creation was last begun whose answer was lost, or may have been."""
+    repairs: deque[float] = field(default_factory=lambda: deque(maxlen=8))
+    """When we last undid a change of the platform's."""
+
+
+def key_of(body: Mapping[str, Any]) -> Key:
+    """The key of an object in the API's JSON form."""
+    metadata = body["metadata"]
+    return Key(metadata["namespace"], metadata["name"])
+
+
+class Store:
+    """Workloads by key."""
+
+    def __init__(self) -> None:
+        self._workloads: dict[Key, Workload] = {}
+        self._memories: dict[Key, Memory] = {}
+
+    def __len__(self) -> int:
+        return len(self._workloads)
+
+    def __iter__(self) -> Iterator[Workload]:
+        return iter(tuple(self._workloads.values()))
+
+    def get(self, key: Key) -> Workload | None:
+        """The Workload as last seen."""
+        return self._workloads.get(key)
+
+    def memory(self, key: Key) -> Memory:
+        """What is remembered of `key`."""
+        memory = self._memories.get(key)
+        if memory is None:
+            memory = self._memories[key] = Memory(asyncio.get_running_loop().time())
+        return memory
+
+    def observe(self, body: Mapping[str, Any]) -> bool:
+        """Takes the object over if it is news; True where it deserves a look."""
+        key = key_of(body)
+        old = self._workloads.get(key)
+        if old is not None and not _newer(body["metadata"], old):
+            return False
+        try:
+            new = Workload.parse(body)
+        except ValueError as error:
+            log.error("%s cannot be read and is left alone: %s", key, error)
+            return False
+        self._workloads[key] = new
+        if old is not None and old.uid != new.uid:
+            self._memories.pop(key, None)
+        elif old is not None and _declares_the_same(old, new):
+            return _differs(old, new)
+        self.memory(key).seen = asyncio.get_running_loop().time()
+        return True
+
+    def forget(self, key: Key, uid: str | None = None) -> bool:
+        """The object went; with a uid, only if it is that one."""
+        known = self._workloads.get(key)
+        if known is None or (uid is not None and known.uid != uid):
+            return False
+        del self._workloads[key]
+        self._memories.pop(key, None)
+        return True
+
+
+def _newer(metadata: Mapping[str, Any], old: Workload) -> bool:
+    version = metadata["resourceVersion"]
+    if version == old.resource_version:
+        return False
+    try:
+        return int(version) > int(old.resource_version)
+    except ValueError:
+        return True
+
+
+def _declares_the_same(old: Workload, new: Workload) -> bool:
+    return (old.generation, old.annotations, old.deletion_timestamp) == (
+        new.generation,
+        new.annotations,
+        new.deletion_timestamp,
+    )
+
+
+def _differs(old: Workload, new: Workload) -> bool:
+    return (old.finalizers, old.status) != (new.finalizers, new.status)

@@ -1,0 +1,187 @@
+"""Keys to be worked on, each once, never twice at a time.
+
+What client-go's work queue is, for asyncio: a key that is queued twice is worked once; a key that comes again while
+it is worked is worked again after; failures wait longer each time, with jitter. Two lanes: what people wait for
+overtakes rounds. Within a lane, groups take turns and none has more than its share in work, so that one slow group
+holds up nobody. The queue knows nothing of what a key means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+log = logging.getLogger(__name__)
+
+
+class Key(NamedTuple):
+    """Namespace and name of an object; the namespace is its group."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class _Lane:
+    """Keys in order of arrival per group, groups in turn."""
+
+    def __init__(self) -> None:
+        self._groups: OrderedDict[str, deque[Key]] = OrderedDict()
+
+    def push(self, key: Key) -> None:
+        self._groups.setdefault(key.namespace, deque()).append(key)
+
+    def pop(self, allowed: Callable[[str], bool], wanted: Callable[[Key], bool]) -> Key | None:
+        """The next key of the next group that is allowed; keys that are not wanted any more are dropped."""
+        for group in list(self._groups):
+            if not allowed(group):
+                continue
+            keys = self._groups[group]
+            while keys:
+                key = keys.popleft()
+                if wanted(key):
+                    self._settle(group)
+                    return key
+            del self._groups[group]
+        return None
+
+    def _settle(self, group: str) -> None:
+        if self._groups[group]:
+            self._groups.move_to_end(group)
+        else:
+            del self._groups[group]
+
+
+class WorkQueue:
+    """`work` is called once per key at a time; at most `limit` calls run, at most `share` of them for one group."""
+
+    FIRST_DELAY = 1.0
+    LONGEST_DELAY = 300.0
+
+    def __init__(self, work: Callable[[Key], Awaitable[None]], *, limit: int = 192, share: int = 32) -> None:
+        self._work = work
+        self._limit, self._share = limit, share
+        self._lanes = (_Lane(), _Lane())
+        self._queued: dict[Key, int] = {}
+        self._running: dict[Key, asyncio.Task[None]] = {}
+        self._per_group: dict[str, int] = {}
+        self._delays: dict[Key, asyncio.TimerHandle] = {}
+        self._failures: dict[Key, int] = {}
+        self._open = False
+
+    def start(self) -> None:
+        """From now on keys are worked."""
+        self._open = True
+        self._pump()
+
+    async def stop(self) -> None:
+        """No further key is begun; waits for those that are in work."""
+        self._open = False
+        for handle in self._delays.values():
+            handle.cancel()
+        self._delays.clear()
+        if self._running:
+            await asyncio.wait(list(self._running.values()))
+
+    def add(self, key: Key, *, urgent: bool = False) -> None:
+        """Work `key` as soon as its turn comes. A delay of it is over."""
+        self._cancel_delay(key)
+        lane = 0 if urgent else 1
+        if self._queued.get(key, 2) <= lane:
+            return
+        self._queued[key] = lane
+        if key not in self._running:
+            self._lanes[lane].push(key)
+            self._pump()
+
+    def add_after(self, key: Key, seconds: float, *, urgent: bool = False) -> None:
+        """Work `key` in `seconds`, unless it is queued anyway. An earlier delay of it is replaced."""
+        self._cancel_delay(key)
+        if key in self._queued:
+            return
+        loop = asyncio.get_running_loop()
+        self._delays[key] = loop.call_later(seconds, lambda: self.add(key, urgent=urgent))
+
+    def retry(self, key: Key, *, at_least: float = 0.0, urgent: bool = False) -> float:
+        """Work `key` again after a failure: later each time, never before `at_least` seconds. Returns the delay."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        delay = min(self.FIRST_DELAY * 2.0 ** min(failures, 16), self.LONGEST_DELAY)
+        delay = max(delay, at_least) * random.uniform(1.0, 1.2)  # noqa: S311 - jitter, not a secret
+        self.add_after(key, delay, urgent=urgent)
+        return delay
+
+    def succeeded(self, key: Key) -> None:
+        """The next failure of `key` counts as its first."""
+        self._failures.pop(key, None)
+
+    def forget(self, key: Key) -> None:
+        """`key` is gone: nothing of it is remembered."""
+        self._cancel_delay(key)
+        self._failures.pop(key, None)
+
+    @property
+    def started(self) -> bool:
+        """Whether keys are worked."""
+        return self._open
+
+    @property
+    def depth(self) -> int:
+        """Keys that wait for their turn."""
+        return len(self._queued)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is queued and nothing is in work; delays do not count."""
+        return not self._queued and not self._running
+
+    def _cancel_delay(self, key: Key) -> None:
+        handle = self._delays.pop(key, None)
+        if handle is not None:
+            handle.cancel()
+
+    def _pump(self) -> None:
+        while self._open and len(self._running) < self._limit:
+            key = self._next()
+            if key is None:
+                return
+            del self._queued[key]
+            self._per_group[key.namespace] = self._per_group.get(key.namespace, 0) + 1
+            self._running[key] = asyncio.create_task(self._run(key), name=f"ensure {key}")
+
+    def _next(self) -> Key | None:
+        for number, lane in enumerate(self._lanes):
+            key = lane.pop(self._has_room, lambda key, number=number: self._queued.get(key) == number)  # type: ignore[misc]
+            if key is not None:
+                return key
+        return None
+
+    def _has_room(self, group: str) -> bool:
+        return self._per_group.get(group, 0) < self._share
+
+    async def _run(self, key: Key) -> None:
+        try:
+            await self._work(key)
+        except Exception:
+            log.exception("an unforeseen error in the work on %s; it is tried again", key)
+            self.retry(key)
+        finally:
+            self._finished(key)
+
+    def _finished(self, key: Key) -> None:
+        del self._running[key]
+        left = self._per_group[key.namespace] - 1
+        if left:
+            self._per_group[key.namespace] = left
+        else:
+            del self._per_group[key.namespace]
+        lane = self._queued.get(key)
+        if lane is not None:
+            self._lanes[lane].push(key)
+        self._pump()

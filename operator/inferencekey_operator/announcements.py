@@ -67,7 +67,7 @@ def _held(workload: Workload, report: Report, plan: Plan, policy: OnDrift | None
         return []
     if before.plan_id and before.drift_class and not now.plan_id and not plan.perform:
         return [Announcement(Reason.READY, f"No drift any more: {before.summary}")]
-    same = (before.drift_class, before.summary) == (now.drift_class, now.summary)
+    same = (before.drift_class, before.plan_id, before.policy) == (now.drift_class, now.plan_id, now.policy)
     if not plan.held or same or plan.reason is None:
         return []
     what = f"{summary(plan)} {_MOVED[plan.drift_class]}" if plan.drift_class in _MOVED else summary(plan)
@@ -76,10 +76,17 @@ def _held(workload: Workload, report: Report, plan: Plan, policy: OnDrift | None
 
 
 def _approval(plan: Plan) -> list[Announcement]:
-    if not plan.stale_approval:
+    if plan.approval is None or plan.approved:
         return []
     now = f"the plan now is {plan.plan_id}" if plan.held else "nothing is withheld"
     return [Announcement(Reason.PLAN_STALE, f"The approved plan is not the one that is pending; {now}", warning=True)]
+
+
+def kept(fields: tuple[str, ...]) -> list[Announcement]:
+    """Told once, when a write was answered: the platform has values of its own for these, and that is settled."""
+    if not fields:
+        return []
+    return [Announcement(Reason.DRIFT_TOLERATED, f"The platform keeps a value of its own for {', '.join(fields[:8])}")]
 
 
 def _readiness(workload: Workload, report: Report, plan: Plan | None) -> list[Announcement]:
@@ -94,4 +101,7 @@ def _readiness(workload: Workload, report: Report, plan: Plan | None) -> list[An
     quiet = report.reason in (Reason.PROGRESSING, Reason.DELETING, Reason.SUSPENDED)
     if spoken or quiet:
         return []
-    return [Announcement(report.reason, report.message, report.reason.actor is not Actor.NOBODY)]
+    note = report.message
+    if report.reason is Reason.TASK_TYPE_MISMATCH:
+        note = "taskType is another one on the platform, which cannot change it"
+    return [Announcement(report.reason, note, report.reason.actor is not Actor.NOBODY)]

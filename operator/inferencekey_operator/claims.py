@@ -7,7 +7,7 @@ way), then age, then the smaller uid. Pure bookkeeping in memory; knows nothing 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -36,7 +36,8 @@ class Claim:
 class Claims:
     """All claims of all Workloads, by identity and by key."""
 
-    def __init__(self) -> None:
+    def __init__(self, freed: Callable[[Key], None] = lambda _: None) -> None:
+        self._freed = freed
         self._claims: dict[Identity, dict[Key, Claim]] = {}
         self._of: dict[Key, Identity] = {}
 
@@ -56,16 +57,17 @@ class Claims:
             proven=proven or recorded,
         )
 
-    def release(self, key: Key) -> tuple[Key, ...]:
-        """`key` claims nothing any more; whoever claims the same and may now have it."""
+    def release(self, key: Key) -> None:
+        """`key` claims nothing any more; `freed` is told who claims the same and may now have it."""
         identity = self._of.pop(key, None)
         if identity is None:
-            return ()
+            return
         claims = self._claims[identity]
         del claims[key]
         if not claims:
             del self._claims[identity]
-        return tuple(claims)
+        for waiting in tuple(claims):
+            self._freed(waiting)
 
     def rival(self, key: Key) -> Claim | None:
         """The claim that is stronger than that of `key`; None where it is the strongest."""

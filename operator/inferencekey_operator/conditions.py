@@ -28,7 +28,7 @@ from inferencekey_operator.status import (
 from inferencekey_operator.workload import APPROVE_PLAN, OnDrift, Workload
 
 MOST_FIELDS = 32
-MOST_FIELD_CHARACTERS = 6_000
+MOST_FIELD_BYTES = 4_000
 MOST_VALUE_CHARACTERS = 256
 MOST_MESSAGE_CHARACTERS = 1_024
 
@@ -66,7 +66,10 @@ def status(workload: Workload, report: Report, now: datetime) -> WorkloadStatus:
     old = workload.status
     drift = report.drift or old.drift
     readiness = report.readiness or old.readiness
-    wanted = [_ready(report), *_progress(report), _drifted(report, old)]
+    wanted = [_ready(report), *_progress(report)]
+    kept = _compared(old) if report.drift is None else None
+    if kept is None:
+        wanted.append(_drifted(report))
     if report.changes.get("workload_id") or old.workload_id:
         wanted.append(_serving(readiness))
     if report.suspended:
@@ -74,7 +77,7 @@ def status(workload: Workload, report: Report, now: datetime) -> WorkloadStatus:
     return replace(
         old,
         observed_generation=workload.generation,
-        conditions=tuple(_stamp(workload, now, *condition) for condition in wanted),
+        conditions=(*(_stamp(workload, now, each) for each in wanted), *([kept] if kept else [])),
         drift=drift,
         readiness=readiness,
         **report.changes,
@@ -90,14 +93,15 @@ def suspended(workload: Workload, *, moved: bool) -> Report:
     """The report of a Workload that is not looked at: Ready stays True only while the declaration stays."""
     ready = condition(workload.status, "Ready")
     if ready is not None and ready.status == "True" and not moved:
-        return Report(Reason(ready.reason), ready.message, ready=True, suspended=True)
+        known = Reason(ready.reason) if ready.reason in set(Reason) else Reason.READY
+        return Report(known, ready.message, ready=True, suspended=True)
     return Report(Reason.SUSPENDED, SUSPENDED, suspended=True)
 
 
 def verdict(workload: Workload, plan: Plan, live: LiveWorkload | None, readiness: Readiness) -> Report:
     """Ready or not, and why, for a Workload that was compared with the platform."""
     if plan.held and not plan.ready and plan.reason is not None:
-        reason = Reason.PLAN_STALE if plan.stale_approval and plan.reason is Reason.PLAN_PENDING else plan.reason
+        reason = Reason.PLAN_STALE if plan.stale and plan.reason is Reason.PLAN_PENDING else plan.reason
         return Report(reason, describe(workload, plan))
     if plan.task_type_differs:
         return Report(Reason.TASK_TYPE_MISMATCH, _task_type_message(plan))
@@ -121,7 +125,9 @@ def may_idle(live: LiveWorkload) -> bool:
 
 def drift_status(plan: Plan, policy: OnDrift, old: Drift, now: datetime) -> Drift:
     """`status.drift` for a plan: only the policy where nothing differs or what differed was carried out."""
-    if plan.perform or (plan.step is None and not plan.differences):
+    if plan.perform:
+        plan = _left_over(plan)
+    if plan.step is None and not plan.differences:
         return Drift(policy=policy)
     fields = _shown(plan.differences)
     return Drift(
@@ -133,6 +139,13 @@ def drift_status(plan: Plan, policy: OnDrift, old: Drift, now: datetime) -> Drif
         since=old.since or now,
         plan_id=plan.plan_id,
     )
+
+
+def _left_over(plan: Plan) -> Plan:
+    """What a plan that was carried out did not mend: a task type, which the platform cannot change."""
+    left = plan.differences[-1:] if plan.task_type_differs else ()
+    drift_class = DriftClass.SPEC_CHANGE if left else None
+    return replace(plan, step=None, plan_id=None, differences=left, drift_class=drift_class)
 
 
 def describe(workload: Workload, plan: Plan) -> str:
@@ -151,7 +164,7 @@ def describe(workload: Workload, plan: Plan) -> str:
         Reason.CONTESTED: "Somebody else undid the repair three times in ten minutes, so it is not repeated. ",
         Reason.ADOPTION_PENDING: "The slug exists on the platform and was not made here. ",
     }.get(plan.reason or Reason.READY, "")
-    if plan.stale_approval:
+    if plan.stale:
         lead = "The approved plan is not this one. " + lead
     keep = " To keep the platform's values, put them in the spec." if plan.differences else ""
     return f"{lead}{what} {_verb(plan)}: {command}.{keep}"
@@ -186,7 +199,7 @@ def summary(plan: Plan) -> str:
 
 def _shown(differences: tuple[FieldDiff, ...]) -> tuple[DriftField, ...]:
     shown: list[DriftField] = []
-    room = MOST_FIELD_CHARACTERS
+    room = MOST_FIELD_BYTES
     for difference in differences[:MOST_FIELDS]:
         leaf = difference.leaf
         item = DriftField(
@@ -194,7 +207,7 @@ def _shown(differences: tuple[FieldDiff, ...]) -> tuple[DriftField, ...]:
             declared=_show(leaf.declared),
             live=_show(leaf.live),
         )
-        room -= len(item.field) + len(item.declared or "") + len(item.live or "")
+        room -= 48 + sum(len(text.encode()) for text in (item.field, item.declared or "", item.live or ""))
         if room < 0 or any(item.field == other.field for other in shown):
             break
         shown.append(item)
@@ -241,15 +254,18 @@ def _progress(report: Report) -> list[_Wanted]:
     return [(kind, "True", report.reason, report.message)] if kind else []
 
 
-def _drifted(report: Report, old: WorkloadStatus) -> _Wanted:
+def _drifted(report: Report) -> _Wanted:
     if report.drift is None:
-        kept = condition(old, "Drifted")
-        if kept is not None:
-            return ("Drifted", kept.status, kept.reason, kept.message)
         return ("Drifted", "Unknown", report.reason, "Not compared with the platform yet")
     if report.drift.drift_class is None:
         return ("Drifted", "False", "InSync", "The platform has what the spec declares")
     return ("Drifted", "True", report.drift.drift_class, report.drift_message or report.message)
+
+
+def _compared(old: WorkloadStatus) -> Condition | None:
+    """`Drifted` as the last comparison left it, with the generation that it was about."""
+    kept = condition(old, "Drifted")
+    return kept if kept is not None and kept.status != "Unknown" else None
 
 
 def _serving(readiness: Readiness) -> _Wanted:
@@ -265,7 +281,8 @@ def condition(of: WorkloadStatus, kind: str) -> Condition | None:
     return next((condition for condition in of.conditions if condition.type == kind), None)
 
 
-def _stamp(workload: Workload, now: datetime, kind: str, state: _State, reason: str, message: str) -> Condition:
+def _stamp(workload: Workload, now: datetime, wanted: _Wanted) -> Condition:
+    kind, state, reason, message = wanted
     old = condition(workload.status, kind)
     return Condition(
         type=kind,

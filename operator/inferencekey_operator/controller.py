@@ -10,14 +10,14 @@ import asyncio
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
 from inferencekey_operator import metrics
 from inferencekey_operator.cluster import ClusterError
 from inferencekey_operator.credentials import pinned_identity
 from inferencekey_operator.deletion import Deletion
-from inferencekey_operator.errors import Actor, OperatorError, PlatformFailure, Reason
+from inferencekey_operator.errors import Actor, OperatorError, Reason
 from inferencekey_operator.inferencekey.roster import Roster
 from inferencekey_operator.leader import LeadershipLostError
 from inferencekey_operator.reconcile import AskedAgainError, Reconciler, Term, World
@@ -37,7 +37,9 @@ class Controller:
     def __init__(self) -> None:
         self.queue = WorkQueue(self._work)
         self.term = Term()
-        self._parked: defaultdict[str, set[Key]] = defaultdict(set)
+        self._parked: defaultdict[Roster, set[Key]] = defaultdict(set)
+        """Who comes back as soon as the platform answers for a project again, however long the own wait is."""
+        self._seen_at_work: set[Key] = set()
         self._world: World | None = None
 
     def wire(self, world: World) -> None:
@@ -70,7 +72,10 @@ class Controller:
             workload = self.world.store.get(key)
             if workload is not None and (pinned := pinned_identity(workload)):
                 self.world.claims.stake(workload, pinned, proven=False)
-            self.queue.add(key, urgent=urgent)
+            if self.queue.working(key):
+                self._seen_at_work.add(key)
+            else:
+                self.queue.add(key, urgent=urgent)
 
     def workload_gone(self, body: Mapping[str, Any]) -> None:
         """A Workload is no more."""
@@ -82,8 +87,8 @@ class Controller:
             return
         self.queue.forget(key)
         self.world.serving.forget(key)
-        for rival in self.world.claims.release(key):
-            self.queue.add(rival, urgent=True)
+        self.world.rosters.leave(key)
+        self.world.claims.release(key)
 
     def secret_changed(self, secret: Key) -> None:
         """A Secret came, was rotated or went."""
@@ -92,13 +97,11 @@ class Controller:
             if (workload.namespace, ref.name) == secret:
                 self._wake(workload)
 
-    def config_map_changed(self, config_map: Key, owner: str | None) -> None:
-        """One of our ConfigMaps was edited or deleted, or a name became free."""
-        for workload in self.world.store:
-            if workload.namespace == config_map.namespace and (
-                workload.uid == owner or workload.status.endpoint.config_map_name == config_map.name
-            ):
-                self._wake(workload)
+    def config_map_changed(self, owner: str) -> None:
+        """The ConfigMap of the Workload with this uid was edited or deleted."""
+        key = self.world.store.key_of_uid(owner)
+        if key is not None:
+            self.queue.add(key, urgent=True)
 
     def namespace_changed(self, namespace: str) -> None:
         """A Namespace states another drift policy."""
@@ -113,7 +116,7 @@ class Controller:
 
     def platform_recovered(self, roster: Roster) -> None:
         """The platform answers again: those that it stopped come back."""
-        for key in self._parked.pop(_name(roster.base_url, roster.project), ()):
+        for key in self._parked.pop(roster, ()):
             self.queue.add(key)
 
     def readiness_told(self, key: Key, new_phase: bool) -> None:
@@ -121,10 +124,13 @@ class Controller:
         if new_phase:
             self.queue.add(key, urgent=True)
         else:
-            self.queue.add_after(key, STEP_PAUSE)
+            self.queue.add_within(key, STEP_PAUSE)
 
-    async def rounds(self) -> None:
-        """Look at every Workload once per full round, whatever was missed; never returns."""
+    async def rounds(self, everything: Callable[[], AsyncIterator[Mapping[str, Any]]]) -> None:
+        """Look at every Workload once per full round, whatever was missed; never returns.
+
+        Each round ends with a fresh list of all Workloads: a deletion that no watch told is found there.
+        """
         while True:
             keys = [Key(workload.namespace, workload.name) for workload in self.world.store]
             pause = self.world.settings.full_round / max(len(keys), 1)
@@ -134,6 +140,18 @@ class Controller:
                 await asyncio.sleep(pause)
                 if self.world.store.get(key) is not None:
                     self.queue.add(key)
+            try:
+                await self._compare(everything())
+            except ClusterError as error:
+                log.warning("the Workloads could not be listed for the full round: %s", error)
+
+    async def _compare(self, everything: AsyncIterator[Mapping[str, Any]]) -> None:
+        before = {Key(workload.namespace, workload.name): workload.uid for workload in self.world.store}
+        async for body in everything:
+            before.pop(key_of(body), None)
+            self.workload_seen(body, urgent=False)
+        for key, uid in before.items():
+            self.forget(key, uid)
 
     def _wake(self, workload: Workload) -> None:
         self.queue.add(Key(workload.namespace, workload.name), urgent=True)
@@ -144,6 +162,7 @@ class Controller:
         workload = self.world.store.get(key)
         if workload is None:
             return
+        self.world.store.memory(key).left = workload.resource_version
         result = "done"
         try:
             with metrics.LOOK_SECONDS.time():
@@ -161,6 +180,15 @@ class Controller:
         except LeadershipLostError:
             result = "stopped"
         metrics.LOOKS.labels(result).inc()
+        self._heed_what_came_meanwhile(key)
+
+    def _heed_what_came_meanwhile(self, key: Key) -> None:
+        """An event that came during the work is worth a look of its own, unless it is the echo of what we wrote."""
+        if key in self._seen_at_work:
+            self._seen_at_work.discard(key)
+            workload = self.world.store.get(key)
+            if workload is not None and workload.resource_version != self.world.store.memory(key).left:
+                self.queue.add(key, urgent=True)
 
     async def _look(self, workload: Workload) -> None:
         if workload.deleting:
@@ -185,19 +213,13 @@ class Controller:
         self._return_later(key, workload, error)
 
     def _return_later(self, key: Key, workload: Workload, error: OperatorError) -> None:
-        if isinstance(error, PlatformFailure):
-            self._park(key, workload)
+        roster = self.world.rosters.of(key)
+        if roster is not None and roster.trouble is not None:
+            self._parked[roster].add(key)
         if error.reason.actor is Actor.PLATFORM or workload.deleting:
             self.queue.retry(key, at_least=error.retry_after or 0.0)
         else:
             self.queue.add_after(key, self.world.settings.full_round * random.uniform(0.9, 1.1))  # noqa: S311
-
-    def _park(self, key: Key, workload: Workload) -> None:
-        """Comes back as soon as the platform answers for its project again, however long its own wait is."""
-        project = workload.status.project_slug or workload.spec.project
-        for roster in self.world.rosters:
-            if roster.trouble is not None and project in (None, roster.project):
-                self._parked[_name(roster.base_url, roster.project)].add(key)
 
     def _refused(self, key: Key, error: ClusterError) -> None:
         """Kubernetes did not take a write. What moved on comes back as an event; the rest is tried again."""
@@ -206,7 +228,3 @@ class Controller:
             return
         log.log(logging.DEBUG if error.conflict else logging.WARNING, "%s: Kubernetes refused: %s", key, error)
         self.queue.retry(key)
-
-
-def _name(base_url: str, project: str) -> str:
-    return f"{base_url} {project}"

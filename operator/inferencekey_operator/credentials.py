@@ -105,8 +105,8 @@ def refuse_secrets(declared: Mapping[str, Any]) -> None:
         if _TOKEN_ANYWHERE.search(text):
             raise ConfigurationError(
                 Reason.SECRET_IN_SPEC,
-                f"The declaration holds what looks like a token, at {path or 'a key'}. Nothing was sent. Take it out, and "
-                "revoke it in the dashboard: whoever can read this Workload has seen it.",
+                f"The declaration holds what looks like a token, at {path or 'a key'}. Nothing was sent. Take it out, "
+                "and revoke it in the dashboard: whoever can read this Workload has seen it.",
             )
 
 

@@ -76,8 +76,9 @@ class Deletion:
         world = self._world
         found = self._credential(workload)
         who = pinned_identity(workload) or Identity(found.base_url, found.project, workload.effective_slug)
-        roster = world.rosters.get(who.platform_url, who.project, found.token)
-        memory = world.store.memory(Key(workload.namespace, workload.name))
+        key = Key(workload.namespace, workload.name)
+        roster = world.rosters.use(key, who.platform_url, who.project, found.token)
+        memory = world.store.memory(key)
         after = memory.seen if memory.missing_since is None else memory.missing_since + CONFIRM_AFTER
         await roster.look(max(after, roster.uncertain_since))
         return who, roster
@@ -107,10 +108,10 @@ class Deletion:
     async def _abandon(self, workload: Workload, error: OperatorError) -> None:
         status = workload.status
         note = (
-            f"Workload {workload.namespace}/{workload.name} was let go without a token ({error.reason}). What it made may "
-            f"still run and be billed: id {status.workload_id or 'unknown'}, slug "
-            f"{status.workload_slug or workload.effective_slug}, project {status.project_slug or 'unknown'}. Delete it in "
-            "the dashboard."
+            f"Workload {workload.namespace}/{workload.name} was let go without a token ({error.reason}). What it made "
+            f"may still run and be billed: id {status.workload_id or 'unknown'}, "
+            f"slug {status.workload_slug or workload.effective_slug}, project {status.project_slug or 'unknown'}. "
+            "Delete it in the dashboard."
         )
         ORPHANS.inc()
         self._world.recorder.namespace(workload.namespace, Reason.ORPHANED, note)

@@ -22,13 +22,11 @@ from inferencekey_operator.status import AppliedField, DriftClass
 from inferencekey_operator.workload import Workload
 
 MOST_LEAVES = 256
-"""Beyond this many declared leaves, the comparison remembers one pair of hashes per top-level key."""
-MOST_NAMES = 6_000
-"""The same, when the leaves' names add up to more than this many characters: the status stays small."""
+MOST_BYTES = 5_000
+RECORD_BYTES = 75
+"""Beyond so many leaves, or so many bytes of records, one pair of hashes is remembered per top-level key."""
 
 Path = tuple[str, ...]
-
-_ABSENT = object()
 
 _USERS_NAME: dict[Path, str] = {
     ("model_name",): "model",
@@ -104,7 +102,7 @@ class Comparison:
 
 
 def declared_document(workload: Workload) -> dict[str, Any]:
-    """The declaration in the platform's spelling: only what is declared, `command` and `vllmVersion` laid over `config`.
+    """What is declared, in the platform's spelling, with `command` and `vllmVersion` laid over `config`.
 
     `name` and `slug` are always there. `task_type` is there only where it is declared.
     """
@@ -162,6 +160,11 @@ def applied_records(declared: Mapping[str, Any], answer: LiveWorkload) -> tuple[
     return tuple(_record(unit) for unit in _units(leaves(declared, answer)))
 
 
+def kept_by_platform(declared: Mapping[str, Any], answer: LiveWorkload) -> tuple[str, ...]:
+    """The fields of which the platform's answer to a write has a value of its own: normalised, or clamped."""
+    return tuple(leaf.field for leaf in leaves(declared, answer) if not leaf.equal)
+
+
 def declaration_moved(declared: Mapping[str, Any], applied: tuple[AppliedField, ...]) -> bool:
     """Whether anything is declared now that was not what was applied last; the platform is not looked at."""
     known = {record.field: record.declared for record in applied}
@@ -200,7 +203,7 @@ def _walk(path: Path, declared: Any, live: Any) -> Iterator[Leaf]:
         yield Leaf(path, declared, live)
         return
     beside = live if isinstance(live, Mapping) else {}
-    for key in declared:
+    for key in sorted(declared):
         yield from _walk((*path, key), declared[key], beside.get(key))
 
 
@@ -224,7 +227,8 @@ def _record(leaf: Leaf) -> AppliedField:
 
 def _units(found: tuple[Leaf, ...]) -> tuple[Leaf, ...]:
     """What is remembered: the leaves themselves or, where they are too many, one bundle per top-level key."""
-    if len(found) <= MOST_LEAVES and sum(len(leaf.field) for leaf in found) <= MOST_NAMES:
+    size = sum(RECORD_BYTES + len(leaf.field.encode()) for leaf in found)
+    if len(found) <= MOST_LEAVES and size <= MOST_BYTES:
         return found
     bundles: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
     for leaf in found:

@@ -79,8 +79,9 @@ class Situation:
 class Plan:
     """A decision as a value.
 
-    `step` is what would be sent, None where nothing differs. `perform` says whether it is carried out now;
-    `approved` that a person's approval is why. `reason` is why it is withheld, None where it is not. `ready` tells
+    `step` is what would be sent, None where nothing differs. `perform` says whether it is carried out now.
+    `approval` is an approval that this plan consumes, `approved` whether it was the right one; `stale` says that the
+    approval which stands is not for this plan. `reason` is why it is withheld, None where it is not. `ready` tells
     whether the policy lets the Workload count as ready all the same, `warn` whether an Event speaks of it.
     """
 
@@ -89,8 +90,9 @@ class Plan:
     comparison: Comparison | None = None
     step: Step | None = None
     perform: bool = False
+    approval: str | None = None
     approved: bool = False
-    stale_approval: bool = False
+    stale: bool = False
     reason: Reason | None = None
     ready: bool = True
     warn: bool = False
@@ -160,16 +162,15 @@ _TABLE: dict[OnDrift, dict[DriftClass, _Verdict]] = {
 
 
 def decide(situation: Situation) -> Plan:
-    """The plan for `situation`, with a pending approval weighed in."""
-    plan = _observe(situation)
+    """The plan for `situation`, with an approval weighed in."""
+    plan = replace(_observe(situation), approval=pending_approval(situation.workload))
     if plan.step is None:
-        return replace(plan, stale_approval=pending_approval(situation.workload) is not None)
+        return plan
     verdict = _verdict(situation, plan)
-    plan = replace(plan, plan_id=plan_id(situation, plan))
-    if verdict.apply:
-        stale = pending_approval(situation.workload) not in (None, plan.plan_id)
-        return replace(plan, perform=True, stale_approval=stale)
-    return _weigh_approval(situation.workload, plan, verdict)
+    plan = _weigh_approval(situation, plan)
+    if verdict.apply or plan.approved:
+        return replace(plan, perform=True)
+    return replace(plan, reason=verdict.reason, ready=verdict.ready, warn=verdict.warn)
 
 
 def pending_approval(workload: Workload) -> str | None:
@@ -179,8 +180,11 @@ def pending_approval(workload: Workload) -> str | None:
     return None if handled is not None and handled.plan_id == approval else approval
 
 
-def plan_id(situation: Situation, plan: Plan) -> str:
-    """16 hex digits that stand for exactly this change, on this object, at this point of its history."""
+def plan_id(situation: Situation, plan: Plan, handled: str | None) -> str:
+    """16 hex digits that stand for exactly this change, on this object, at this point of its history.
+
+    `handled` is the approval that was consumed last: none ever means the same thing twice.
+    """
     workload, identity = situation.workload, situation.identity
     values = [[d.leaf.field, d.leaf.declared, d.leaf.live] for d in plan.differences]
     return fingerprint(
@@ -188,6 +192,7 @@ def plan_id(situation: Situation, plan: Plan) -> str:
             workload.uid,
             workload.generation,
             workload.status.plans_applied,
+            handled,
             [identity.platform_url, identity.project, identity.slug],
             type(plan.step).__name__,
             plan.step.body if isinstance(plan.step, Create) else values,
@@ -265,17 +270,18 @@ def _adoption_verdict(situation: Situation, plan: Plan) -> _Verdict:
     return _APPLY if isinstance(plan.step, Adopt) else _TABLE[situation.policy][DriftClass.SPEC_CHANGE]
 
 
-def _weigh_approval(workload: Workload, plan: Plan, verdict: _Verdict) -> Plan:
-    approval = pending_approval(workload)
-    if approval is not None and approval == plan.plan_id:
-        return replace(plan, perform=True, approved=True)
-    return replace(
-        plan,
-        stale_approval=approval is not None,
-        reason=verdict.reason,
-        ready=verdict.ready,
-        warn=verdict.warn,
-    )
+def _weigh_approval(situation: Situation, plan: Plan) -> Plan:
+    """The plan with its id; an approval of that very id makes it performed, any other one is used up."""
+    handled = situation.workload.status.last_handled_approval
+    before = handled.plan_id if handled else None
+    offered = plan_id(situation, plan, before)
+    if plan.approval is None:
+        standing = situation.workload.annotations.get(APPROVE_PLAN)
+        stale = handled is not None and handled.plan_id == standing and handled.result == Reason.PLAN_STALE
+        return replace(plan, plan_id=offered, stale=stale)
+    if plan.approval == offered:
+        return replace(plan, plan_id=offered, approved=True)
+    return replace(plan, plan_id=plan_id(situation, plan, plan.approval), stale=True)
 
 
 def _sent(field: str, declared: Mapping[str, Any], live: LiveWorkload, fields: Mapping[str, None]) -> Any:

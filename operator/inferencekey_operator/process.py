@@ -12,6 +12,7 @@ import logging
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -68,7 +69,6 @@ async def _serve(settings: Settings, stop: asyncio.Event, stack: AsyncExitStack)
         changed=controller.rows_changed,
         recovered=controller.platform_recovered,
         guard=leadership.check,
-        keep=settings.full_round * 3,
     )
     store, recorder = Store(), Recorder(cluster)
     secrets = Secrets(controller.secret_changed)
@@ -85,7 +85,7 @@ async def _serve(settings: Settings, stop: asyncio.Event, stack: AsyncExitStack)
         secrets=secrets,
         namespace_policies=namespaces.policies.get,
         rosters=rosters,
-        claims=Claims(),
+        claims=Claims(partial(controller.queue.add, urgent=True)),
         publication=Publication(cluster, config_maps),
         serving=serving,
         recorder=recorder,
@@ -119,7 +119,7 @@ async def _serve(settings: Settings, stop: asyncio.Event, stack: AsyncExitStack)
             watching_ends.set()
 
         leadership.start()
-        async with _background(controller.rounds):
+        async with _background(lambda: controller.rounds(lambda: cluster.workloads(settings.namespace))):
             watching = asyncio.ensure_future(_watch(controller, cluster, settings, stop, watching_ends))
             await _first(watching, stop.wait())
             log.info("stopping")

@@ -13,20 +13,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from inferencekey_operator import conditions, endpoint
-from inferencekey_operator.announcements import announce
+from inferencekey_operator.announcements import announce, kept
 from inferencekey_operator.claims import Claims
 from inferencekey_operator.conditions import Report, condition
 from inferencekey_operator.credentials import (
     Allowed,
-    Credential,
     credential,
     identity,
     refuse_secrets,
 )
-from inferencekey_operator.drift import applied_records, declaration_moved, declared_document
+from inferencekey_operator.drift import applied_records, declaration_moved, declared_document, kept_by_platform
 from inferencekey_operator.errors import Actor, ConfigurationError, OperatorError, PlatformFailure, Reason
 from inferencekey_operator.events import Recorder
 from inferencekey_operator.inferencekey.roster import Roster, Rosters
@@ -121,6 +120,7 @@ class Reconciler:
     def __init__(self, world: World) -> None:
         self._world = world
         self._mass: WeakKeyDictionary[Roster, tuple[float, bool]] = WeakKeyDictionary()
+        self._mass_told: WeakSet[Roster] = WeakSet()
 
     async def ensure(self, workload: Workload) -> None:
         """Make the platform match `workload`, as its policy allows, and report.
@@ -128,9 +128,12 @@ class Reconciler:
         Raises OperatorError for what stops it, ClusterError where Kubernetes does, AskedAgainError where it is too
         early to tell.
         """
+        world, key = self._world, _key(workload)
         if workload.spec.suspend:
+            world.serving.rest(key)
+            world.rosters.leave(key)
             moved = declaration_moved(declared_document(workload), workload.status.last_applied)
-            await self._world.reporter.report(workload, conditions.suspended(workload, moved=moved))
+            await world.reporter.report(workload, conditions.suspended(workload, moved=moved))
             return
         observed = await self._observe(workload)
         plan = self._plan(workload, observed)
@@ -150,18 +153,15 @@ class Reconciler:
         ref = workload.spec.token_secret_ref
         found = credential(workload, world.secrets.get(workload.namespace, ref.name), world.allowed)
         who = identity(workload, found)
-        roster = self.roster(found)
-        memory = world.store.memory(_key(workload))
+        key = _key(workload)
+        roster = world.rosters.use(key, found.base_url, found.project, found.token)
+        memory = world.store.memory(key)
         await roster.look(_fresh_since(workload, memory, roster))
         world.secrets.keep(workload.namespace, ref.name, ref.key)
         world.claims.stake(workload, who, proven=True)
         self._refuse_rivals(workload, who)
         live, known = self._find(workload, who, roster)
         return Observed(who, roster, policy, declared, live, known)
-
-    def roster(self, found: Credential) -> Roster:
-        """The one roster of this credential in its project."""
-        return self._world.rosters.get(found.base_url, found.project, found.token)
 
     def policy(self, workload: Workload) -> OnDrift:
         """The annotation of the Workload, else of its Namespace, else the operator's default."""
@@ -207,6 +207,7 @@ class Reconciler:
             memory.missing_since = None
         elif workload.status.workload_id is not None:
             missing = self._confirm_missing(memory, observed.roster)
+            world.serving.forget(_key(workload))
         now = asyncio.get_running_loop().time()
         situation = Situation(
             workload=workload,
@@ -239,6 +240,8 @@ class Reconciler:
         began, answer = self._mass.get(roster, (0.0, False))
         if began != roster.began:
             answer = self._count_missing(roster)
+            if not answer:
+                self._mass_told.discard(roster)
             self._mass[roster] = (roster.began, answer)
         return answer
 
@@ -287,6 +290,7 @@ class Reconciler:
 
     async def _post(self, workload: Workload, observed: Observed, body: dict[str, Any]) -> LiveWorkload:
         memory = self._world.store.memory(_key(workload))
+        self._refuse_the_outdated(workload)
         memory.uncertain_since = asyncio.get_running_loop().time()
         try:
             answer = await observed.roster.create(body)
@@ -294,6 +298,7 @@ class Reconciler:
             memory.uncertain_since = asyncio.get_running_loop().time() if error.uncertain else None
             raise
         memory.uncertain_since = None
+        self._world.serving.forget(_key(workload))
         if answer.slug == observed.identity.slug:
             return answer
         await observed.roster.delete(answer.id)
@@ -302,10 +307,21 @@ class Reconciler:
     async def _apply(self, workload: Workload, observed: Observed, plan: Plan) -> LiveWorkload | None:
         if not (plan.perform and isinstance(plan.step, Update)):
             return observed.live
+        self._refuse_the_outdated(workload)
         if plan.drift_class is DriftClass.OUT_OF_BAND:
             repairs = self._world.store.memory(_key(workload)).repairs
             repairs.append(asyncio.get_running_loop().time())
-        return await observed.roster.update(plan.step.workload_id, plan.step.body)
+        try:
+            return await observed.roster.update(plan.step.workload_id, plan.step.body)
+        except PlatformFailure as error:
+            if error.status == 404:
+                raise AskedAgainError(0.0) from error
+            raise
+
+    def _refuse_the_outdated(self, workload: Workload) -> None:
+        """While we waited for the platform the declaration may have moved, or be suspended, or be on its way out."""
+        if not self._world.store.current(workload):
+            raise AskedAgainError(0.0)
 
     # -- report ------------------------------------------------------------------------------------------------
 
@@ -325,10 +341,22 @@ class Reconciler:
             changes=self._changes(workload, observed, plan, live if ours else None),
         )
         told = announce(workload, report, plan, observed.policy, live)
+        if plan.perform and live is not None:
+            told += kept(kept_by_platform(observed.declared, live))
+        if plan.reason is Reason.MASS_MISSING and not self._first_of_the_mass(observed.roster):
+            told = []
         workload = await self._world.reporter.report(workload, report, told)
         if ours and live is not None:
-            await self._guard_adopted(workload)
+            await self._guard(workload)
             self._follow(key, observed, live, readiness, changed=plan.perform)
+        if report.reason is Reason.CONFIG_MAP_CONFLICT:
+            raise AskedAgainError(self._world.settings.interval)
+
+    def _first_of_the_mass(self, roster: Roster) -> bool:
+        """One Event tells of a fleet that vanished, not one for each Workload."""
+        first = roster not in self._mass_told
+        self._mass_told.add(roster)
+        return first
 
     def _readiness(self, workload: Workload, plan: Plan) -> Readiness:
         """The last that the platform told; nothing yet of what was just made or changed."""
@@ -348,10 +376,9 @@ class Reconciler:
         requested = workload.annotations.get(RECONCILE_REQUESTED_AT)
         if requested:
             changes["last_handled_reconcile_at"] = requested
-        approval = pending_approval(workload)
-        if approval is not None:
+        if plan.approval is not None:
             result = "Applied" if plan.approved else str(Reason.PLAN_STALE)
-            changes["last_handled_approval"] = HandledApproval(plan_id=approval, result=result)
+            changes["last_handled_approval"] = HandledApproval(plan_id=plan.approval, result=result)
         if plan.approved:
             changes["plans_applied"] = workload.status.plans_applied + 1
         if live is not None:
@@ -383,9 +410,11 @@ class Reconciler:
             "endpoint": EndpointStatus(url=endpoint.url(who), config_map_name=endpoint.config_map_name(workload)),
         }
 
-    async def _guard_adopted(self, workload: Workload) -> None:
-        """What was found and is to be deleted one day gets the finalizer, after the status says that it was found."""
-        if workload.status.adopted and workload.spec.deletion_policy == "Delete" and not workload.has_finalizer:
+    async def _guard(self, workload: Workload) -> None:
+        """What is to be deleted one day has the finalizer; what was found gets it after the status says so."""
+        policy, adopted = workload.spec.deletion_policy, workload.status.adopted
+        deleted_with_us = policy == "Delete" or (policy is None and not adopted)
+        if deleted_with_us and not workload.has_finalizer:
             await self._world.reporter.add_finalizer(workload)
 
     def _follow(self, key: Key, observed: Observed, live: LiveWorkload, readiness: Readiness, *, changed: bool) -> None:
@@ -405,11 +434,23 @@ class Reconciler:
             serving.look_later(key, open_stream)
 
     async def report_failure(self, workload: Workload, error: OperatorError) -> None:
-        """Say what stopped a Workload: not of one that was fine and meets a passing trouble of the platform's."""
-        if error.reason.actor is Actor.PLATFORM and isinstance(error, PlatformFailure) and _settled(workload):
-            return
+        """Say what stopped a Workload: not of one that is as it was, while the platform is in trouble as a whole."""
+        roster = self._world.rosters.of(_key(workload))
+        outage = roster is not None and roster.trouble is not None and error.reason.actor is Actor.PLATFORM
+        if roster is not None and outage:
+            self._announce_outage(workload, roster, error)
+            if _settled(workload):
+                return
         report = conditions.failure(error)
-        await self._world.reporter.report(workload, report, announce(workload, report, None, None, None))
+        told = [] if outage else announce(workload, report, None, None, None)
+        await self._world.reporter.report(workload, report, told)
+
+    def _announce_outage(self, workload: Workload, roster: Roster, error: OperatorError) -> None:
+        """One Event per credential, about the Secret that holds it."""
+        if not roster.announced:
+            roster.announced = True
+            secret = workload.spec.token_secret_ref.name
+            self._world.recorder.secret(workload.namespace, secret, error.reason, error.message)
 
 
 def made_here(workload: Workload, row: LiveWorkload) -> bool:

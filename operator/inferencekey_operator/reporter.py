@@ -41,4 +41,5 @@ class Reporter:
 
     def _take(self, body: Body) -> Workload:
         self._store.observe(body)
+        self._store.memory(key_of(body)).left = body["metadata"]["resourceVersion"]
         return self._store.get(key_of(body)) or Workload.parse(body)

@@ -75,6 +75,10 @@ class Serving:
         self._open[key] = open_stream
         self._start(key, once=True)
 
+    def rest(self, key: Key) -> None:
+        """No stream and no look; what was told is kept."""
+        self._stop(key)
+
     def forget(self, key: Key) -> None:
         """Nothing of `key` is wanted any more."""
         self._stop(key)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from inferencekey_operator.credentials import origin
 from inferencekey_operator.workload import OnDrift
 
 DEFAULT_BASE_URL = "https://api.inferencekey.com"
@@ -66,9 +67,20 @@ def policy(text: str) -> OnDrift:
 
 def url(text: str) -> str:
     """An http or https base URL."""
-    if not re.match(r"https?://[^/\s]+", text):
+    try:
+        plain = origin(text)
+    except ValueError:
+        plain = ""
+    if not re.fullmatch(r"https?://[^/\s?#@]+(/[^\s?#]*)?", plain):
         raise argparse.ArgumentTypeError(f"{text!r} is no http or https URL")
-    return text.rstrip("/")
+    return plain
+
+
+def name(text: str) -> str:
+    """The name of a namespace or a Secret."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must not be empty")
+    return text.strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +94,8 @@ class _Option:
 
 
 _OPTIONS = (
-    _Option("namespace", str, "NAME", "watch this namespace; repeat for several (default: all)", True),
-    _Option("secret-name", str, "NAME", "a Secret name that may be read; repeat (default: inferencekey)", True),
+    _Option("namespace", name, "NAME", "watch this namespace; repeat for several (default: all)", True),
+    _Option("secret-name", name, "NAME", "a Secret name that may be read; repeat (default: inferencekey)", True),
     _Option("allow-base-url", url, "ORIGIN", "a further platform that a Secret may name; repeat", True),
     _Option("on-drift", policy, "POLICY", "the drift policy where no annotation states one (default: Reconcile)"),
     _Option("interval", positive, "DURATION", "one list per project in this time (default: 30s)"),
@@ -154,7 +166,7 @@ def _from_environment(
     text = environ.get(_variable(option))
     if not text:
         return None
-    words = [word.strip() for word in text.split(",") if word.strip()] if option.repeatable else [text]
+    words = text.split(",") if option.repeatable else [text]
     try:
         parsed = [option.parse(word) for word in words]
     except argparse.ArgumentTypeError as error:

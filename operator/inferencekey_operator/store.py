@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from inferencekey_operator.workload import Workload
 from inferencekey_operator.workqueue import Key
+
+MOST_GONE = 4_096
+"""How many objects that went are remembered, so that no late answer brings one back."""
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +32,8 @@ class Memory:
     """When the first list without it began."""
     uncertain_since: float | None = None
     """When a creation was last begun whose answer was lost, or may have been."""
+    left: str = ""
+    """The resourceVersion that our own last look left behind."""
     repairs: deque[float] = field(default_factory=lambda: deque(maxlen=8))
     """When we last undid a change of the platform's."""
 
@@ -45,6 +50,8 @@ class Store:
     def __init__(self) -> None:
         self._workloads: dict[Key, Workload] = {}
         self._memories: dict[Key, Memory] = {}
+        self._by_uid: dict[str, Key] = {}
+        self._gone: OrderedDict[str, None] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._workloads)
@@ -55,6 +62,15 @@ class Store:
     def get(self, key: Key) -> Workload | None:
         """The Workload as last seen."""
         return self._workloads.get(key)
+
+    def key_of_uid(self, uid: str) -> Key | None:
+        """The Workload with this uid."""
+        return self._by_uid.get(uid)
+
+    def current(self, workload: Workload) -> bool:
+        """Whether what `workload` declares is still what is declared."""
+        known = self._workloads.get(Key(workload.namespace, workload.name))
+        return known is not None and known.uid == workload.uid and _declares_the_same(known, workload)
 
     def memory(self, key: Key) -> Memory:
         """What is remembered of `key`."""
@@ -67,6 +83,8 @@ class Store:
         """Takes the object over if it is news; True where it deserves a look."""
         key = key_of(body)
         old = self._workloads.get(key)
+        if body["metadata"]["uid"] in self._gone:
+            return False
         if old is not None and not _newer(body["metadata"], old):
             return False
         try:
@@ -75,8 +93,10 @@ class Store:
             log.error("%s cannot be read and is left alone: %s", key, error)
             return False
         self._workloads[key] = new
+        self._by_uid[new.uid] = key
         if old is not None and old.uid != new.uid:
             self._memories.pop(key, None)
+            self._by_uid.pop(old.uid, None)
         elif old is not None and _declares_the_same(old, new):
             return _differs(old, new)
         self.memory(key).seen = asyncio.get_running_loop().time()
@@ -88,7 +108,11 @@ class Store:
         if known is None or (uid is not None and known.uid != uid):
             return False
         del self._workloads[key]
+        self._by_uid.pop(known.uid, None)
         self._memories.pop(key, None)
+        self._gone[known.uid] = None
+        if len(self._gone) > MOST_GONE:
+            self._gone.popitem(last=False)
         return True
 
 

@@ -100,7 +100,7 @@ class OwnConfigMap:
 class ConfigMaps(Reflector):
     """Our ConfigMaps, so that an edited one is restored without a read per look."""
 
-    def __init__(self, cluster: Cluster, path: str, changed: Callable[[Key, str | None], None]) -> None:
+    def __init__(self, cluster: Cluster, path: str, changed: Callable[[str], None]) -> None:
         super().__init__(cluster, path, labelSelector=SELECTOR)
         self._changed = changed
         self._namespace = _namespace(path)
@@ -126,7 +126,7 @@ class ConfigMaps(Reflector):
     async def replaced(self, items: list[Body]) -> None:
         present = {key_of(item) for item in items}
         for key in [key for key in self._known if key not in present]:
-            self._tell(key, self._known.pop(key))
+            self._tell(self._known.pop(key))
         for item in items:
             await self.changed(item)
 
@@ -136,15 +136,16 @@ class ConfigMaps(Reflector):
             return
         new = self.put(item)
         if old is None or (old.data, old.owner, old.tidy) != (new.data, new.owner, new.tidy):
-            self._tell(key_of(item), new)
+            self._tell(new, old)
 
     async def deleted(self, item: Body) -> None:
         old = self._known.pop(key_of(item), None)
         if old is not None:
-            self._tell(key_of(item), old)
+            self._tell(old)
 
-    def _tell(self, key: Key, config_map: OwnConfigMap) -> None:
-        self._changed(key, config_map.owner)
+    def _tell(self, *states: OwnConfigMap | None) -> None:
+        for owner in {state.owner for state in states if state is not None and state.owner is not None}:
+            self._changed(owner)
 
 
 class Namespaces(Reflector):

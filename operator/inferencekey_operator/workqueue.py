@@ -13,6 +13,7 @@ import logging
 import random
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import NamedTuple
 
 log = logging.getLogger(__name__)
@@ -108,6 +109,12 @@ class WorkQueue:
         loop = asyncio.get_running_loop()
         self._delays[key] = loop.call_later(seconds, lambda: self.add(key, urgent=urgent))
 
+    def add_within(self, key: Key, seconds: float) -> None:
+        """Work `key` in `seconds` at the latest: an earlier delay of it stays."""
+        standing = self._delays.get(key)
+        if standing is None or standing.when() > asyncio.get_running_loop().time() + seconds:
+            self.add_after(key, seconds)
+
     def retry(self, key: Key, *, at_least: float = 0.0, urgent: bool = False) -> float:
         """Work `key` again after a failure: later each time, never before `at_least` seconds. Returns the delay."""
         failures = self._failures.get(key, 0)
@@ -120,6 +127,10 @@ class WorkQueue:
     def succeeded(self, key: Key) -> None:
         """The next failure of `key` counts as its first."""
         self._failures.pop(key, None)
+
+    def working(self, key: Key) -> bool:
+        """Whether `key` is in work now."""
+        return key in self._running
 
     def forget(self, key: Key) -> None:
         """`key` is gone: nothing of it is remembered."""
@@ -157,10 +168,14 @@ class WorkQueue:
 
     def _next(self) -> Key | None:
         for number, lane in enumerate(self._lanes):
-            key = lane.pop(self._has_room, lambda key, number=number: self._queued.get(key) == number)  # type: ignore[misc]
+            key = lane.pop(self._has_room, partial(self._waits, number))
             if key is not None:
                 return key
         return None
+
+    def _waits(self, lane: int, key: Key) -> bool:
+        """Whether an entry of that lane still stands: not one that moved to another lane, or is worked already."""
+        return self._queued.get(key) == lane and key not in self._running
 
     def _has_room(self, group: str) -> bool:
         return self._per_group.get(group, 0) < self._share

@@ -98,10 +98,10 @@ def failure(
     project: str = "",
     token: str = "ik…",  # noqa: S107 - the public form
 ) -> PlatformFailure:
-    """Return the error that an answer other than the expected success stands for.
+    """Return the error that an answer which is no success stands for.
 
     Args:
-        status: the HTTP status.
+        status: the HTTP status, 300 or more.
         headers: case-insensitive, or with lower-case keys.
         body: the answer's body; it may be cut short.
         operation: what was asked for.
@@ -156,12 +156,12 @@ def _reason(status: int, said: _Said, operation: Operation) -> Reason:
     if status in _UNREACHABLE:
         return Reason.PLATFORM_UNREACHABLE
     # A 403 of another kind to a write is about this write (a quota, say): the list proved the token.
-    return Reason.PLATFORM_REFUSED if 300 <= status < 500 else Reason.PLATFORM_ERROR
+    return Reason.PLATFORM_REFUSED if status < 500 else Reason.PLATFORM_ERROR
 
 
 def _uncertain(status: int, operation: Operation) -> bool:
-    """A redirect or a refusal was not carried out; a failure, or an odd success, may have been."""
-    return operation in WRITES and (status == 408 or not 300 <= status < 500)
+    """A redirect or a refusal was not carried out; what failed, or was given up waiting for, may have been."""
+    return operation in WRITES and (status == 408 or status >= 500)
 
 
 def _template(status: int, reason: Reason, operation: Operation) -> str:

@@ -12,7 +12,6 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import version
 from typing import Any
@@ -250,12 +249,6 @@ def _how_lost(error: Exception) -> str:
     return next(found, "the connection was cut")
 
 
-@lru_cache(maxsize=256)
-def _url(text: str) -> httpx.URL:
-    """Parse a URL once: it costs as much as building all the rest of a request."""
-    return httpx.URL(text)
-
-
 def _request(http: httpx.AsyncClient, base_url: str, call: Call, timeout: httpx.Timeout | None) -> httpx.Request:
     if not (call.token.isascii() and call.token.isprintable() and call.token.strip()):
         raise ConfigurationError(
@@ -270,7 +263,7 @@ def _request(http: httpx.AsyncClient, base_url: str, call: Call, timeout: httpx.
         headers["Accept-Encoding"] = "identity"  # Whatever packs a stream may hold events back.
     return http.build_request(
         call.method,
-        _url(base_url + call.path),
+        base_url + call.path,
         headers=headers,
         content=call.content,
         timeout=timeout or http.timeout,

@@ -14,7 +14,7 @@ import asyncio
 import hashlib
 import logging
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -33,6 +33,7 @@ SPACING = 4.0
 """Lists on demand leave at least this many times a list's own duration between them, so that a burst shares them."""
 LONGEST_SPACING = 5.0
 
+_Name = tuple[str, str, bytes]
 _Answer = TypeVar("_Answer", bound=LiveWorkload | None)
 
 
@@ -118,7 +119,7 @@ class Roster:
         self._duration = 0.0
         self._trouble: OperatorError | None = None
         self._troubles = 0
-        self._closed_until = float("-inf")
+        self._closed_at = self._closed_until = float("-inf")
         self.began = float("-inf")
         """When the newest complete list began, in the loop's time."""
         self.uncertain_since = float("-inf")
@@ -127,8 +128,7 @@ class Roster:
         """Slugs that are taken by rows which could not be read."""
         self.announced = False
         """Whether somebody was told of the trouble there is."""
-        self._born = self.used = asyncio.get_running_loop().time()
-        """When somebody last asked."""
+        self._born = asyncio.get_running_loop().time()
 
     def __repr__(self) -> str:
         return f"<Roster of {self.project!r}, {len(self._rows)} rows>"
@@ -160,7 +160,6 @@ class Roster:
 
         Raises what the platform answered instead, at once while the gate is closed.
         """
-        self.used = asyncio.get_running_loop().time()
         while self.began <= after:
             self._raise_while_closed()
             await self._join()
@@ -193,8 +192,13 @@ class Roster:
         return await self._write("create", lambda: self._client.create(self._token, self.project, body))
 
     async def update(self, workload_id: str, body: dict[str, Any]) -> LiveWorkload:
-        """PATCH."""
-        return await self._write("update", lambda: self._client.update(self._token, workload_id, body))
+        """PATCH. A workload that turns out to be gone is taken out of the rows."""
+        try:
+            return await self._write("update", lambda: self._client.update(self._token, workload_id, body))
+        except PlatformFailure as error:
+            if error.status == 404:
+                self._correct(workload_id, None)
+            raise
 
     async def delete(self, workload_id: str) -> None:
         """DELETE; what is gone already counts as deleted."""
@@ -248,7 +252,7 @@ class Roster:
         CALLS.labels("list", "ok").inc()
         self._duration = loop.time() - began
         self.began = began
-        self._open()
+        self._open(began)
         if changed:
             self._changed(self, changed)
 
@@ -269,7 +273,7 @@ class Roster:
         moved = _moved(self._rows, rows)
         self._rows = rows
         self._by_slug = {row.slug: row.id for row in rows.values()}
-        self._digest = digest
+        self._digest = None if self._corrections else digest
         return moved
 
     def _correct(self, workload_id: str, row: LiveWorkload | None) -> None:
@@ -287,14 +291,17 @@ class Roster:
         self._trouble = error
         self._troubles += 1
         grown = min(FIRST_BACKOFF * 2.0 ** min(self._troubles - 1, 16), self._pace.interval)
-        wait = PERSON_BACKOFF if error.reason.actor is Actor.PERSON else max(grown, error.retry_after or 0.0)
-        self._closed_until = asyncio.get_running_loop().time() + wait * random.uniform(0.9, 1.0)  # noqa: S311
+        wait = PERSON_BACKOFF if error.reason.actor is Actor.PERSON else grown
+        wait = max(wait * random.uniform(0.9, 1.0), error.retry_after or 0.0)  # noqa: S311 - jitter
+        self._closed_at = asyncio.get_running_loop().time()
+        self._closed_until = self._closed_at + wait
 
-    def _open(self) -> None:
-        was = self._trouble
+    def _open(self, began: float) -> None:
+        """The platform answered a list that began at `began`: the trouble is over, unless it came after that."""
+        if self._trouble is None or began < self._closed_at:
+            return
         self._trouble, self._troubles, self._closed_until, self.announced = None, 0, float("-inf"), False
-        if was is not None:
-            self._recovered(self)
+        self._recovered(self)
 
     def _raise_while_closed(self) -> None:
         left = self._closed_until - asyncio.get_running_loop().time()
@@ -318,7 +325,7 @@ class Rosters:
     """All rosters of this process, and the interval that keeps them fresh.
 
     One roster per (base URL, project, credential), however many Workloads and Secrets hold that credential. A roster
-    that nobody asked for during `keep` seconds is dropped.
+    lives as long as somebody uses it: users are told apart by any hashable name.
     """
 
     def __init__(
@@ -329,44 +336,71 @@ class Rosters:
         changed: Callable[[Roster, Iterable[str]], None],
         recovered: Callable[[Roster], None],
         guard: Callable[[], None] = lambda: None,
-        keep: float = 1800.0,
     ) -> None:
-        self._client, self._pace, self._keep = client, pace, keep
+        self._client, self._pace = client, pace
         self._changed, self._recovered, self._guard = changed, recovered, guard
-        self._rosters: dict[tuple[str, str, bytes], Roster] = {}
-        self._ticks: dict[tuple[str, str, bytes], asyncio.Task[None]] = {}
+        self._rosters: dict[_Name, Roster] = {}
+        self._ticks: dict[_Name, asyncio.Task[None]] = {}
+        self._users: dict[_Name, set[Hashable]] = {}
+        self._used: dict[Hashable, _Name] = {}
 
-    def get(self, base_url: str, project: str, token: str) -> Roster:
-        """The roster that stands for this credential in this project."""
-        key = (base_url, project, hashlib.sha256(token.encode()).digest())
-        roster = self._rosters.get(key)
-        if roster is None:
-            roster = self._rosters[key] = Roster(
-                self._client(base_url),
-                base_url,
-                project,
-                token,
-                self._pace,
-                changed=self._changed,
-                recovered=self._recovered,
-                guard=self._guard,
-            )
-            self._ticks[key] = asyncio.create_task(self._tick(key, roster), name=f"interval of {project}")
-        return roster
+    def use(self, user: Hashable, base_url: str, project: str, token: str) -> Roster:
+        """The roster that stands for this credential in this project; the one that `user` had before is left."""
+        name = (base_url, project, hashlib.sha256(token.encode()).digest())
+        if self._used.get(user) != name:
+            self.leave(user)
+            self._used[user] = name
+            self._users.setdefault(name, set()).add(user)
+        return self._rosters.get(name) or self._open(name, token)
+
+    def leave(self, user: Hashable) -> None:
+        """`user` needs no roster any more; one that nobody needs makes no further call."""
+        name = self._used.pop(user, None)
+        if name is None:
+            return
+        self._users[name].discard(user)
+        if not self._users[name]:
+            del self._users[name]
+            self._rosters.pop(name, None)
+            self._ticks.pop(name).cancel()
+
+    def of(self, user: Hashable) -> Roster | None:
+        """The roster that `user` uses."""
+        name = self._used.get(user)
+        return self._rosters.get(name) if name else None
 
     def __iter__(self) -> Iterator[Roster]:
         return iter(tuple(self._rosters.values()))
 
     def close(self) -> None:
         """No further list goes out."""
-        for task in self._ticks.values():
-            task.cancel()
+        for user in list(self._used):
+            self.leave(user)
 
-    async def _tick(self, key: tuple[str, str, bytes], roster: Roster) -> None:
-        loop = asyncio.get_running_loop()
-        while loop.time() - roster.used < self._keep:
+    def _open(self, name: _Name, token: str) -> Roster:
+        base_url, project, _ = name
+        roster = self._rosters[name] = Roster(
+            self._client(base_url),
+            base_url,
+            project,
+            token,
+            self._pace,
+            changed=self._changed,
+            recovered=self._recovered,
+            guard=self._guard,
+        )
+        self._ticks[name] = asyncio.create_task(self._tick(roster), name=f"interval of {project}")
+        return roster
+
+    async def _tick(self, roster: Roster) -> None:
+        while True:
             wait = roster.due_in(self._pace.interval * random.uniform(0.9, 1.0))  # noqa: S311 - jitter
             await asyncio.sleep(max(wait, 0.05))
             if wait <= 0:
-                await roster.refresh()
-        del self._rosters[key], self._ticks[key]
+                await self._refresh(roster)
+
+    async def _refresh(self, roster: Roster) -> None:
+        try:
+            await roster.refresh()
+        except Exception:
+            log.exception("an unforeseen error in the list of project %s; the interval goes on", roster.project)

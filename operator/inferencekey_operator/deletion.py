@@ -36,6 +36,7 @@ class Deletion:
 
     async def carry_out(self, workload: Workload) -> None:
         """Returns once our finalizer is gone; raises as `Reconciler.ensure` does while it is not."""
+        world, key = self._world, Key(workload.namespace, workload.name)
         if not workload.has_finalizer:
             return
         if self._stays(workload):
@@ -46,8 +47,8 @@ class Deletion:
         except OperatorError as error:
             await self._out_of_reach(workload, error)
             return
-        self._world.claims.stake(workload, who, proven=True)
-        if self._world.claims.rival(Key(workload.namespace, workload.name)) is not None:
+        world.claims.stake(workload, who, proven=True)
+        if world.claims.rival(key) is not None:
             await self._let_go(workload, "Its slug belongs to another Workload")
             return
         row = self._find(workload, who, roster)
@@ -55,8 +56,10 @@ class Deletion:
             self._wait_until_certain(workload, roster)
             await self._release(workload)
             return
-        await roster.delete(row.id)
-        self._world.recorder.workload(workload, Reason.DELETING, f"Deleted {row.id} from the platform")
+        if not await roster.delete(row.id):
+            world.store.memory(key).seen = asyncio.get_running_loop().time()
+            raise PlatformFailure(Reason.PLATFORM_ERROR, "The platform lists the workload and says there is none.")
+        world.recorder.workload(workload, Reason.DELETING, f"Deleted {row.id} from the platform")
         await self._release(workload)
 
     async def report_failure(self, workload: Workload, error: OperatorError) -> None:

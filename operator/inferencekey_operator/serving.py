@@ -15,13 +15,13 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from inferencekey_operator.errors import OperatorError
+from inferencekey_operator.inferencekey.connection import STREAMS
 from inferencekey_operator.inferencekey.readiness import Phase, follow
 from inferencekey_operator.status import Readiness
 from inferencekey_operator.workqueue import Key
 
 log = logging.getLogger(__name__)
 
-STREAMS = 48
 TURN = 20.0
 """Seconds that a stream may stay open while others wait for a place."""
 
@@ -140,7 +140,7 @@ class Serving:
             self._places.release()
 
     async def _listen(self, key: Key, *, once: bool) -> None:
-        async with aclosing(follow(self._open[key], sleep=asyncio.sleep)) as phases:
+        async with aclosing(follow(self._open[key], sleep=_sleep)) as phases:
             async for phase in phases:
                 self._hear(key, phase)
                 if once:
@@ -152,3 +152,8 @@ class Serving:
         if new != old:
             self._phases[key] = new
             self._told(key, old is None or old.phase != new.phase)
+
+
+async def _sleep(seconds: float) -> None:
+    """Not all streams that an outage cut come back at one moment."""
+    await asyncio.sleep(seconds * random.uniform(1.0, 1.5))  # noqa: S311 - jitter

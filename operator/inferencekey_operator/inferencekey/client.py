@@ -133,8 +133,11 @@ class PlatformClient:
         call = Call("update", "PATCH", wire.workload_path(workload_id), token, content=_encoded(body))
         return wire.parse_workload(await self._json(call, self._write_deadline, ANSWER_LIMIT))
 
-    async def delete(self, token: str, workload_id: str) -> None:
+    async def delete(self, token: str, workload_id: str) -> bool:
         """Delete a workload; one that is gone already is no error.
+
+        True where the platform confirmed it, False where it answered that it knows none (404): something in between
+        may have said so, so a list has to confirm that.
 
         Raises:
             PlatformFailure: `uncertain` when it may have been deleted.
@@ -147,6 +150,8 @@ class PlatformClient:
         except PlatformFailure as error:
             if error.status != 404:
                 raise
+            return False
+        return True
 
     async def _json(self, call: Call, deadline: float, limit: int) -> bytes:
         async with answered(self._http, self.base_url, call, deadline) as response:

@@ -10,12 +10,17 @@ from collections.abc import AsyncGenerator
 from inferencekey_operator.inferencekey.client import PlatformClient, open_http
 from inferencekey_operator.inferencekey.readiness import Phase, phases
 
+CALLS = 256
+"""Connections for calls; how many are open is bounded per project, so that a slow one leaves the others theirs."""
+STREAMS = 48
+"""Readiness streams that may be open at once."""
+
 
 class Connection(PlatformClient):
     """The control plane at `base_url`; `timeout` in seconds bounds each write."""
 
     def __init__(self, base_url: str, timeout: float) -> None:
-        self._pools = open_http(timeout), open_http(timeout)
+        self._pools = open_http(timeout, connections=CALLS), open_http(timeout, connections=STREAMS)
         super().__init__(base_url, self._pools[0], write_deadline=timeout)
 
     def phases(self, token: str, project: str, slug: str) -> AsyncGenerator[Phase, None]:

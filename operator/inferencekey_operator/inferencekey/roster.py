@@ -32,9 +32,11 @@ PERSON_BACKOFF = 300.0
 SPACING = 4.0
 """Lists on demand leave at least this many times a list's own duration between them, so that a burst shares them."""
 LONGEST_SPACING = 5.0
+WRITES = 8
+"""Writes of one project that are under way at once: a slow project must not take all connections."""
 
 _Name = tuple[str, str, bytes]
-_Answer = TypeVar("_Answer", bound=LiveWorkload | None)
+_Answer = TypeVar("_Answer", bound=LiveWorkload | bool)
 
 
 class Client(Protocol):
@@ -52,8 +54,8 @@ class Client(Protocol):
         """PATCH a workload."""
         ...
 
-    async def delete(self, token: str, workload_id: str) -> None:
-        """DELETE a workload."""
+    async def delete(self, token: str, workload_id: str) -> bool:
+        """DELETE a workload; False where the platform knows none."""
         ...
 
     def phases(self, token: str, project: str, slug: str) -> AsyncGenerator[Phase, None]:
@@ -110,6 +112,7 @@ class Roster:
         self._client, self._token, self._pace = client, token, pace
         self._changed, self._recovered, self._guard = changed, recovered, guard
         self._bucket = Bucket(pace.rate, pace.burst)
+        self._places = asyncio.Semaphore(WRITES)
         self._rows: dict[str, LiveWorkload] = {}
         self._by_slug: dict[str, str] = {}
         self._digest: bytes | None = None
@@ -200,11 +203,13 @@ class Roster:
                 self._correct(workload_id, None)
             raise
 
-    async def delete(self, workload_id: str) -> None:
-        """DELETE; what is gone already counts as deleted."""
+    async def delete(self, workload_id: str) -> bool:
+        """DELETE; False where the platform says that it knows none, which a list has to confirm."""
 
-        await self._write("delete", lambda: self._client.delete(self._token, workload_id))
-        self._correct(workload_id, None)
+        confirmed = await self._write("delete", lambda: self._client.delete(self._token, workload_id))
+        if confirmed:
+            self._correct(workload_id, None)
+        return confirmed
 
     async def phases(self, slug: str) -> AsyncGenerator[Phase, None]:
         """One readiness stream of a workload; raises at once while the gate is closed."""
@@ -214,24 +219,30 @@ class Roster:
                 yield phase
 
     async def _write(self, operation: str, call: Callable[[], Awaitable[_Answer]]) -> _Answer:
-        self._raise_while_closed()
-        if self._trouble is not None:
-            await self.look(self._closed_until)
-        await self._bucket.take()
-        self._guard()
-        try:
-            answer = await call()
-        except PlatformFailure as error:
-            CALLS.labels(operation, error.reason).inc()
-            if error.uncertain:
-                self.uncertain_since = asyncio.get_running_loop().time()
-            if error.reason in (Reason.PLATFORM_UNREACHABLE, Reason.RATE_LIMITED, Reason.TOKEN_REJECTED):
-                self._close(error)
-            raise
+        async with self._places:
+            self._raise_while_closed()
+            if self._trouble is not None:
+                await self.look(self._closed_until)
+            await self._bucket.take()
+            self._guard()
+            try:
+                answer = await call()
+            except PlatformFailure as error:
+                self._failed(operation, error)
+                raise
         CALLS.labels(operation, "ok").inc()
-        if answer is not None:
+        if isinstance(answer, LiveWorkload):
             self._correct(answer.id, answer)
         return answer
+
+    def _failed(self, operation: str, error: PlatformFailure) -> None:
+        CALLS.labels(operation, error.reason).inc()
+        if error.uncertain:
+            self.uncertain_since = asyncio.get_running_loop().time()
+        if error.reason in (Reason.RATE_LIMITED, Reason.TOKEN_REJECTED):
+            self._close(error)
+        elif error.reason is Reason.PLATFORM_UNREACHABLE:
+            self._doubt(error)
 
     async def _list(self) -> None:
         loop = asyncio.get_running_loop()
@@ -296,6 +307,11 @@ class Roster:
         self._closed_at = asyncio.get_running_loop().time()
         self._closed_until = self._closed_at + wait
 
+    def _doubt(self, error: OperatorError) -> None:
+        """One write got no answer, which may be its own fault: a list tells, at once, before anybody writes again."""
+        self._trouble = self._trouble or error
+        self._closed_at = self._closed_until = asyncio.get_running_loop().time()
+
     def _open(self, began: float) -> None:
         """The platform answered a list that began at `began`: the trouble is over, unless it came after that."""
         if self._trouble is None or began < self._closed_at:
@@ -351,7 +367,8 @@ class Rosters:
             self.leave(user)
             self._used[user] = name
             self._users.setdefault(name, set()).add(user)
-        return self._rosters.get(name) or self._open(name, token)
+        roster = self._rosters.get(name)
+        return self._open(name, token) if roster is None else roster
 
     def leave(self, user: Hashable) -> None:
         """`user` needs no roster any more; one that nobody needs makes no further call."""

@@ -52,9 +52,9 @@ def _carried_out(plan: Plan, live: LiveWorkload | None) -> list[Announcement]:
             word = "Created again" if again else "Created"
             return [Announcement(Reason.PROGRESSING, f"{word} on the platform as {live.id if live else '?'} ({by})")]
         case Update():
-            moved = _MOVED[plan.drift_class or DriftClass.SPEC_CHANGE]
-            reason = Reason.DRIFT_DETECTED if plan.drift_class is DriftClass.OUT_OF_BAND else Reason.PROGRESSING
-            return [Announcement(reason, f"{summary(plan)} {moved}; applied ({by})")]
+            if plan.drift_class is not DriftClass.OUT_OF_BAND:
+                return [Announcement(Reason.PROGRESSING, f"Applied to the platform: {summary(plan)} ({by})")]
+            return [Announcement(Reason.DRIFT_DETECTED, f"{summary(plan)} changed on the platform; repaired ({by})")]
         case _:
             return [Announcement(Reason.PROGRESSING, f"Adopted {live.id if live else '?'} from the platform")]
 

@@ -177,10 +177,6 @@ class Cluster:
                 for item in page["items"]:
                     yield item
 
-    async def workload(self, namespace: str, name: str) -> Body:
-        """One Workload as it stands now."""
-        return await self.request("GET", _workload_path(namespace, name))
-
     async def write_finalizers(self, workload: Workload, finalizers: tuple[str, ...]) -> Body:
         """Set the finalizers, unless the object moved on meanwhile."""
         body = {"metadata": {**_precondition(workload), "finalizers": list(finalizers)}}

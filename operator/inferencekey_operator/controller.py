@@ -17,7 +17,7 @@ from inferencekey_operator import metrics
 from inferencekey_operator.cluster import ClusterError
 from inferencekey_operator.credentials import pinned_identity
 from inferencekey_operator.deletion import Deletion
-from inferencekey_operator.errors import Actor, OperatorError, Reason
+from inferencekey_operator.errors import Actor, OperatorError
 from inferencekey_operator.inferencekey.roster import Roster
 from inferencekey_operator.leader import LeadershipLostError
 from inferencekey_operator.reconcile import AskedAgainError, Reconciler, Term, World
@@ -201,7 +201,7 @@ class Controller:
         workload = self.world.store.get(key)
         if workload is None:
             return
-        log.log(logging.DEBUG if error.reason is Reason.SLUG_CONFLICT else logging.INFO, "%s: %s", key, error)
+        log.debug("%s: %s", key, error)
         try:
             if workload.deleting:
                 await self._deletion.report_failure(workload, error)
@@ -226,5 +226,6 @@ class Controller:
         if error.gone:
             log.debug("%s is gone: %s", key, error)
             return
-        log.log(logging.DEBUG if error.conflict else logging.WARNING, "%s: Kubernetes refused: %s", key, error)
+        expected = error.conflict or error.terminating
+        log.log(logging.DEBUG if expected else logging.WARNING, "%s: Kubernetes refused: %s", key, error)
         self.queue.retry(key)

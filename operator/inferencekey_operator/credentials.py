@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from inferencekey_operator.errors import ConfigurationError, Reason
+from inferencekey_operator.errors import ConfigurationError, OperatorError, Reason
 from inferencekey_operator.plan import Identity
 from inferencekey_operator.rules import CREDENTIAL
 from inferencekey_operator.workload import Workload
@@ -20,6 +20,9 @@ from inferencekey_operator.workload import Workload
 PROJECT_KEY = "INFERENCEKEY_PROJECT"
 BASE_URL_KEY = "INFERENCEKEY_BASE_URL"
 
+_OF_THE_TOKEN = frozenset(
+    (Reason.TOKEN_REJECTED, Reason.PROJECT_MISMATCH, Reason.SCOPE_INSUFFICIENT, Reason.WRONG_CREDENTIAL_TYPE)
+)
 _CONTROL_TOKEN = re.compile(r"ik_sdk_[0-9a-f]{8}_[0-9a-f]{64}")
 _TOKEN_ANYWHERE = re.compile(CREDENTIAL, re.IGNORECASE)
 
@@ -161,6 +164,14 @@ def _base_url(workload: Workload, secret: Mapping[str, str], allowed: Allowed) -
         f"Key {BASE_URL_KEY} of Secret {ref.name} names a platform that this operator does not call; it calls {own}. "
         "Nothing was called. Correct or remove the key, or start the operator with --allow-base-url.",
     )
+
+
+def with_remedy(workload: Workload, error: OperatorError) -> OperatorError:
+    """What the platform said of a credential, with the command that puts another one into the Secret."""
+    key = workload.spec.token_secret_ref.key
+    if error.reason not in _OF_THE_TOKEN or "kubectl" in error.message:
+        return error
+    return ConfigurationError(error.reason, f"{error.message} {_patch(workload, key, '<your ik_sdk_ token>')}")
 
 
 def _patch(workload: Workload, key: str, value: str) -> str:

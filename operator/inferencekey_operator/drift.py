@@ -21,10 +21,9 @@ from inferencekey_operator.inferencekey.wire import LiveWorkload
 from inferencekey_operator.status import AppliedField, DriftClass
 from inferencekey_operator.workload import Workload
 
-MOST_LEAVES = 256
 MOST_BYTES = 5_000
 RECORD_BYTES = 75
-"""Beyond so many leaves, or so many bytes of records, one pair of hashes is remembered per top-level key."""
+"""A status stays small: beyond so many bytes of records, one pair of hashes is remembered per top-level key."""
 
 Path = tuple[str, ...]
 
@@ -228,7 +227,7 @@ def _record(leaf: Leaf) -> AppliedField:
 def _units(found: tuple[Leaf, ...]) -> tuple[Leaf, ...]:
     """What is remembered: the leaves themselves or, where they are too many, one bundle per top-level key."""
     size = sum(RECORD_BYTES + len(leaf.field.encode()) for leaf in found)
-    if len(found) <= MOST_LEAVES and size <= MOST_BYTES:
+    if size <= MOST_BYTES:
         return found
     bundles: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
     for leaf in found:

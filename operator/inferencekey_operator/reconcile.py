@@ -24,6 +24,7 @@ from inferencekey_operator.credentials import (
     credential,
     identity,
     refuse_secrets,
+    with_remedy,
 )
 from inferencekey_operator.drift import applied_records, declaration_moved, declared_document, kept_by_platform
 from inferencekey_operator.errors import Actor, ConfigurationError, OperatorError, PlatformFailure, Reason
@@ -441,7 +442,7 @@ class Reconciler:
             self._announce_outage(workload, roster, error)
             if _settled(workload):
                 return
-        report = conditions.failure(error)
+        report = conditions.failure(with_remedy(workload, error))
         told = [] if outage else announce(workload, report, None, None, None)
         await self._world.reporter.report(workload, report, told)
 

@@ -68,11 +68,11 @@ def policy(text: str) -> OnDrift:
 def url(text: str) -> str:
     """An http or https base URL."""
     try:
-        plain = origin(text)
+        plain = origin(text) if re.fullmatch(r"(?i:https?)://[^/\s?#@]+(/[^\s?#]*)?", text) else ""
     except ValueError:
         plain = ""
-    if not re.fullmatch(r"https?://[^/\s?#@]+(/[^\s?#]*)?", plain):
-        raise argparse.ArgumentTypeError(f"{text!r} is no http or https URL")
+    if not plain:
+        raise argparse.ArgumentTypeError("must be an http or https URL, without user, query or fragment")
     return plain
 
 

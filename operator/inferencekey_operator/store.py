@@ -91,6 +91,7 @@ class Store:
             new = Workload.parse(body)
         except ValueError as error:
             log.error("%s cannot be read and is left alone: %s", key, error)
+            self._workloads.pop(key, None)
             return False
         self._workloads[key] = new
         self._by_uid[new.uid] = key

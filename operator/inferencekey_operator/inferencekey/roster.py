@@ -421,3 +421,4 @@ class Rosters:
             await roster.refresh()
         except Exception:
             log.exception("an unforeseen error in the list of project %s; the interval goes on", roster.project)
+            await asyncio.sleep(self._pace.interval)

@@ -14,7 +14,8 @@ from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from importlib.metadata import version
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio import client, config
@@ -64,6 +65,9 @@ class Cluster:
         configuration.client_session_kwargs = {
             "middlewares": (self._authenticate,),
             "headers": {"User-Agent": f"inferencekey-operator/{version('inferencekey-operator')}"},
+            # The environment is asked once, here: aiohttp would ask it for each request, in a thread.
+            "trust_env": False,
+            "proxy": configuration.proxy or _proxy(configuration.host),
         }
         self._configuration = configuration
         self._rest = client.ApiClient(configuration).rest_client
@@ -248,6 +252,14 @@ def collection_paths(prefix: str, plural: str, namespaces: tuple[str, ...]) -> t
 def micro_time(moment: datetime) -> str:
     """RFC 3339 with microseconds, as Events and Leases want it."""
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _proxy(server: str) -> str | None:
+    """The proxy that HTTPS_PROXY and NO_PROXY ask for."""
+    parts = urlsplit(server)
+    if proxy_bypass(parts.netloc):
+        return None
+    return getproxies().get(parts.scheme)
 
 
 def _workload_path(namespace: str, name: str) -> str:

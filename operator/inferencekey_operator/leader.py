@@ -3,9 +3,8 @@
 Decides whether this process may act; knows nothing of what it does then. The platform takes every write that
 reaches it, so a former leader must have stopped by itself before another can start:
 
-- A leader may act until `renew_deadline` after the start of its last renewal, on a clock that counts while the
-  machine sleeps: one that was paused too long does nothing when it wakes, if it asks `check` before each write.
-  A write may last less than `duration - renew_deadline`.
+- A leader acts until `renew_deadline` after the start of its last renewal, on a clock that counts while the
+  machine sleeps. It asks `check` before each write; a write lasts less than `duration - renew_deadline`.
 - A candidate compares no times of day: a holder is gone when the candidate has seen its Lease unchanged, or
   deleted, for as long as that Lease was said to last.
 
@@ -78,10 +77,8 @@ class Leader:
             except ClusterError as error:
                 self._complain(error)
             await asyncio.sleep(self._pause())
-        taken = bool(self._seen.get("holderIdentity"))
-        self.settled_at = self.clock() + (self.duration - self.renew_deadline if taken else 0.0)
         log.info("%s leads: it holds the Lease %s", self.identity, self)
-        return taken
+        return bool(self._seen.get("holderIdentity"))
 
     async def hold(self) -> None:
         """Renew the Lease; raises LeadershipLostError once that failed for too long, or another has it."""
@@ -104,10 +101,11 @@ class Leader:
     async def release(self) -> None:
         """Give the Lease up if it is ours, for another to start at once. `hold` and all work must have ended."""
         self._released = True
+        holder = "" if self.clock() >= self.settled_at else self.identity  # so that the next one settles, too
         try:
             async with asyncio.timeout(self.renew_deadline / 3):
                 while self._term and self._is_ours(lease := await self._read()):
-                    if await self._put(lease, {"holderIdentity": "", "leaseDurationSeconds": 1}):
+                    if await self._put(lease, {"holderIdentity": holder, "leaseDurationSeconds": 1}):
                         return
         except (ClusterError, TimeoutError) as error:
             log.warning("the Lease %s is not given up, it has to run out: %s", self, self._explain(error))
@@ -118,6 +116,8 @@ class Leader:
             self._observe(lease)
             if self.clock() < self._expires:
                 return False
+            gap = self.duration - self.renew_deadline if self._seen.get("holderIdentity") else 0.0
+            self.settled_at = self.clock() + gap
             self._term = {
                 "holderIdentity": self.identity,
                 "leaseDurationSeconds": math.ceil(self.duration),

@@ -43,7 +43,8 @@ def excerpt(text: str, limit: int) -> str:
     Control, format and surrogate characters go first, since they could hide a token; the cut comes last,
     since a token that is cut is harder to know.
     """
-    visible = "".join(map(_visible, text[: limit * _LOOKAHEAD]))
+    beginning = text[: limit * _LOOKAHEAD]
+    visible = beginning if beginning.isprintable() else "".join(map(_visible, beginning))
     shown = redact(" ".join(visible.split()))
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from inferencekey_operator.keys import Key
 from inferencekey_operator.plan import Identity
 from inferencekey_operator.workload import Workload
-from inferencekey_operator.workqueue import Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Claims:
 
     def stake(self, workload: Workload, identity: Identity, *, proven: bool) -> None:
         """`workload` claims `identity`; a claim on another one is given up."""
-        key = Key(workload.namespace, workload.name)
+        key = workload.key
         if self._of.get(key) not in (None, identity):
             self.release(key)
         recorded = workload.status.workload_id is not None

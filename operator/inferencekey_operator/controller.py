@@ -19,11 +19,13 @@ from inferencekey_operator.credentials import pinned_identity
 from inferencekey_operator.deletion import Deletion
 from inferencekey_operator.errors import Actor, OperatorError
 from inferencekey_operator.inferencekey.roster import Roster
+from inferencekey_operator.keys import Key
 from inferencekey_operator.leader import LeadershipLostError
-from inferencekey_operator.reconcile import AskedAgainError, Reconciler, Term, World
+from inferencekey_operator.reconcile import Reconciler
 from inferencekey_operator.store import key_of
 from inferencekey_operator.workload import Workload
-from inferencekey_operator.workqueue import Key, WorkQueue
+from inferencekey_operator.workqueue import WorkQueue
+from inferencekey_operator.world import AskedAgainError, Term, World
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +61,7 @@ class Controller:
         now = asyncio.get_running_loop().time()
         self.term.began, self.term.creates_from = now, now + settled_in
         for workload in self.world.store:
-            self.queue.add(Key(workload.namespace, workload.name))
+            self.queue.add(workload.key)
         self.queue.start()
         log.info("in control of %d Workloads", len(self.world.store))
 
@@ -132,7 +134,7 @@ class Controller:
         Each round ends with a fresh list of all Workloads: a deletion that no watch told is found there.
         """
         while True:
-            keys = [Key(workload.namespace, workload.name) for workload in self.world.store]
+            keys = [workload.key for workload in self.world.store]
             pause = self.world.settings.full_round / max(len(keys), 1)
             if not keys:
                 await asyncio.sleep(pause)
@@ -146,7 +148,7 @@ class Controller:
                 log.warning("the Workloads could not be listed for the full round: %s", error)
 
     async def _compare(self, everything: AsyncIterator[Mapping[str, Any]]) -> None:
-        before = {Key(workload.namespace, workload.name): workload.uid for workload in self.world.store}
+        before = {workload.key: workload.uid for workload in self.world.store}
         async for body in everything:
             before.pop(key_of(body), None)
             self.workload_seen(body, urgent=False)
@@ -154,7 +156,7 @@ class Controller:
             self.forget(key, uid)
 
     def _wake(self, workload: Workload) -> None:
-        self.queue.add(Key(workload.namespace, workload.name), urgent=True)
+        self.queue.add(workload.key, urgent=True)
 
     # -- work --------------------------------------------------------------------------------------------------
 

@@ -13,17 +13,18 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from inferencekey_operator import conditions
+from inferencekey_operator.brakes import confirmed
 from inferencekey_operator.cluster import ClusterError
 from inferencekey_operator.credentials import Credential, credential, pinned_identity
 from inferencekey_operator.errors import Actor, OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.roster import Roster
 from inferencekey_operator.inferencekey.wire import LiveWorkload
 from inferencekey_operator.metrics import ORPHANS
+from inferencekey_operator.observe import CONFIRM_AFTER, made_here
 from inferencekey_operator.plan import Identity
-from inferencekey_operator.reconcile import CONFIRM_AFTER, AskedAgainError, World, made_here
 from inferencekey_operator.store import Memory
 from inferencekey_operator.workload import Workload
-from inferencekey_operator.workqueue import Key
+from inferencekey_operator.world import AskedAgainError, World
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class Deletion:
 
     async def carry_out(self, workload: Workload) -> None:
         """Returns once our finalizer is gone; raises as `Reconciler.ensure` does while it is not."""
-        world, key = self._world, Key(workload.namespace, workload.name)
+        world, key = self._world, workload.key
         if not workload.has_finalizer:
             return
         if self._stays(workload):
@@ -79,7 +80,7 @@ class Deletion:
         world = self._world
         found = self._credential(workload)
         who = pinned_identity(workload) or Identity(found.base_url, found.project, workload.effective_slug)
-        key = Key(workload.namespace, workload.name)
+        key = workload.key
         roster = world.rosters.use(key, who.platform_url, who.project, found.token)
         memory = world.store.memory(key)
         after = memory.seen if memory.missing_since is None else memory.missing_since + CONFIRM_AFTER
@@ -130,17 +131,13 @@ class Deletion:
 
     def _wait_until_certain(self, workload: Workload, roster: Roster) -> None:
         """Absence is believed after a second list and, where a creation may be under way, after it has settled."""
-        memory = self._world.store.memory(Key(workload.namespace, workload.name))
+        memory = self._world.store.memory(workload.key)
         if workload.status.workload_id is None:
             left = self._settles_at(memory) - asyncio.get_running_loop().time()
             if left > 0:
                 memory.seen = asyncio.get_running_loop().time()
                 raise AskedAgainError(min(left + 0.01, self._world.settings.interval))
-        if memory.missing_since is None:
-            memory.missing_since = roster.began
-        left = memory.missing_since + CONFIRM_AFTER - roster.began
-        if left > 0:
-            raise AskedAgainError(left)
+        confirmed(memory, roster)
 
     def _settles_at(self, memory: Memory) -> float:
         begun = self._world.term.began if memory.uncertain_since is None else memory.uncertain_since

@@ -21,7 +21,8 @@ from inferencekey_operator.settings import Settings
 
 log = logging.getLogger(__name__)
 
-DURATION = 15.0
+DURATION = 14.0
+"""A killed leader is replaced within this and the second that a candidate may take to notice."""
 MARGIN = 0.5
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -31,6 +32,7 @@ class Leadership:
 
     def __init__(self, cluster: Cluster, controller: Controller, settings: Settings) -> None:
         self._cluster, self._controller, self._settings = cluster, controller, settings
+        self._candidate: Leader | None = None
         self._leader: Leader | None = None
         self._candidacies: asyncio.Task[None] | None = None
 
@@ -46,7 +48,7 @@ class Leadership:
 
     async def _run(self) -> None:
         while True:
-            leader = self._candidate()
+            leader = self._candidate = self._new_candidate()
             taken = await leader.acquire()
             self._leader = leader
             self._controller.begin(settled_in=self._settings.client_timeout if taken else 0.0)
@@ -58,14 +60,15 @@ class Leadership:
                 await self._controller.queue.stop()
 
     async def end(self) -> None:
-        """Finish what is in work, then give the Lease up."""
+        """Finish what is in work, under the Lease; then give it up."""
+        await self._controller.queue.stop()
         if self._candidacies is not None:
             self._candidacies.cancel()
-        await self._controller.queue.stop()
-        if self._leader is not None:
-            await self._leader.release()
+            await asyncio.gather(self._candidacies, return_exceptions=True)
+        if self._candidate is not None:
+            await self._candidate.release()
 
-    def _candidate(self) -> Leader:
+    def _new_candidate(self) -> Leader:
         """A write to the platform must end before the Lease of a leader that stopped renewing can run out."""
         duration = max(DURATION, self._settings.client_timeout + 5.0)
         deadline = duration - self._settings.client_timeout - MARGIN

@@ -28,12 +28,12 @@ from inferencekey_operator.inferencekey.roster import Pace, Rosters
 from inferencekey_operator.leadership import Leadership
 from inferencekey_operator.probes import Probes
 from inferencekey_operator.publication import Publication
-from inferencekey_operator.reconcile import World
 from inferencekey_operator.reporter import Reporter
 from inferencekey_operator.serving import Serving
 from inferencekey_operator.settings import Settings
 from inferencekey_operator.store import Store
 from inferencekey_operator.watches import ConfigMaps, Namespaces, Secrets
+from inferencekey_operator.world import World
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from inferencekey_operator import endpoint
 from inferencekey_operator.cluster import Body, Cluster, ClusterError
 from inferencekey_operator.errors import ConfigurationError, Reason
 from inferencekey_operator.inferencekey.wire import LiveWorkload
+from inferencekey_operator.keys import Key
 from inferencekey_operator.plan import Identity
 from inferencekey_operator.watches import ConfigMaps, OwnConfigMap, own_config_map
 from inferencekey_operator.workload import Workload
-from inferencekey_operator.workqueue import Key
 
 
 class Publication:

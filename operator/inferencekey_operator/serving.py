@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from inferencekey_operator.errors import OperatorError
 from inferencekey_operator.inferencekey.connection import STREAMS
 from inferencekey_operator.inferencekey.readiness import Phase, follow
+from inferencekey_operator.keys import Key
 from inferencekey_operator.status import Readiness
-from inferencekey_operator.workqueue import Key
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from inferencekey_operator.keys import Key
 from inferencekey_operator.workload import Workload
-from inferencekey_operator.workqueue import Key
 
 MOST_GONE = 4_096
 """How many objects that went are remembered, so that no late answer brings one back."""
@@ -69,7 +69,7 @@ class Store:
 
     def current(self, workload: Workload) -> bool:
         """Whether what `workload` declares is still what is declared."""
-        known = self._workloads.get(Key(workload.namespace, workload.name))
+        known = self._workloads.get(workload.key)
         return known is not None and known.uid == workload.uid and _declares_the_same(known, workload)
 
     def memory(self, key: Key) -> Memory:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from inferencekey_operator.cluster import METADATA_ONLY, Body, Cluster, Reflector, collection_paths
 from inferencekey_operator.endpoint import SELECTOR
+from inferencekey_operator.keys import Key
 from inferencekey_operator.store import key_of
 from inferencekey_operator.workload import ON_DRIFT
-from inferencekey_operator.workqueue import Key
 
 
 class Secrets:

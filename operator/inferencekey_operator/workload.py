@@ -13,6 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from inferencekey_operator.keys import Key
 from inferencekey_operator.spec import EndpointSpec, ExecutionPolicy, TaskType, TokenSecretRef, WorkloadSpec
 from inferencekey_operator.status import (
     AppliedField,
@@ -126,6 +127,11 @@ class Workload:
             spec=WorkloadSpec.parse(body["spec"]),
             status=WorkloadStatus.parse(body.get("status")),
         )
+
+    @property
+    def key(self) -> Key:
+        """Namespace and name."""
+        return Key(self.namespace, self.name)
 
     @property
     def effective_name(self) -> str:

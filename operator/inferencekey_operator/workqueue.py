@@ -14,19 +14,10 @@ import random
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import NamedTuple
+
+from inferencekey_operator.keys import Key
 
 log = logging.getLogger(__name__)
-
-
-class Key(NamedTuple):
-    """Namespace and name of an object; the namespace is its group."""
-
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
 
 
 class _Lane:

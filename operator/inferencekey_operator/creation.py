@@ -1,0 +1,62 @@
+"""Sending a POST, which the platform does not make idempotent: a second one is a billable twin.
+
+The finalizer is written first: it is the record that a creation was begun, whatever happens to the answer. A creation
+in doubt is not repeated before whatever was sent can have arrived.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from inferencekey_operator.errors import PlatformFailure, Reason
+from inferencekey_operator.inferencekey.wire import LiveWorkload
+from inferencekey_operator.observe import Observed
+from inferencekey_operator.plan import Create
+from inferencekey_operator.workload import Workload
+from inferencekey_operator.world import AskedAgainError, World
+
+
+def wait_for_the_uncertain(world: World, workload: Workload) -> None:
+    """Raises AskedAgainError while a creation that was begun before may still be carried out."""
+    until, uncertain = world.term.creates_from, world.store.memory(workload.key).uncertain_since
+    if uncertain is None and workload.has_finalizer and workload.status.workload_id is None:
+        uncertain = world.term.began
+    if uncertain is not None:
+        until = max(until, uncertain + world.settings.client_timeout)
+    left = until - asyncio.get_running_loop().time()
+    if left > 0:
+        raise AskedAgainError(left)
+
+
+def refuse_the_outdated(world: World, workload: Workload) -> None:
+    """While we waited for the platform the declaration may have moved, or be suspended, or be on its way out."""
+    if not world.store.current(workload):
+        raise AskedAgainError(0.0)
+
+
+async def create(world: World, workload: Workload, observed: Observed, step: Create) -> tuple[Workload, LiveWorkload]:
+    """Record the intent, send, and make sure that what came of it is what was wanted."""
+    slug, roster = observed.identity.slug, observed.roster
+    if slug in roster.unreadable:
+        raise PlatformFailure(Reason.PLATFORM_ERROR, "The platform lists this slug in a row that cannot be read.")
+    if not workload.has_finalizer:
+        workload = await world.reporter.add_finalizer(workload)
+    refuse_the_outdated(world, workload)
+    answer = await _post(world, workload, observed, step)
+    world.serving.forget(workload.key)
+    if answer.slug != slug:
+        await roster.delete(answer.id)
+        raise PlatformFailure(Reason.PLATFORM_ERROR, "The slug was taken meanwhile; the twin was deleted again.")
+    return workload, answer
+
+
+async def _post(world: World, workload: Workload, observed: Observed, step: Create) -> LiveWorkload:
+    memory, loop = world.store.memory(workload.key), asyncio.get_running_loop()
+    memory.uncertain_since = loop.time()
+    try:
+        answer = await observed.roster.create(step.body)
+    except PlatformFailure as error:
+        memory.uncertain_since = loop.time() if error.uncertain else None
+        raise
+    memory.uncertain_since = None
+    return answer

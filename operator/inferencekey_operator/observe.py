@@ -1,0 +1,124 @@
+"""The first quarter of ensure(): what is declared, who we are on the platform, and what there is.
+
+Raises what stands in the way, before any call where that can be told before. Decides nothing about what to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from inferencekey_operator.conditions import condition
+from inferencekey_operator.credentials import credential, identity, refuse_secrets
+from inferencekey_operator.drift import declared_document
+from inferencekey_operator.errors import Actor, ConfigurationError, Reason
+from inferencekey_operator.inferencekey.roster import Roster
+from inferencekey_operator.inferencekey.wire import LiveWorkload
+from inferencekey_operator.plan import Identity, pending_approval
+from inferencekey_operator.store import Memory
+from inferencekey_operator.workload import ON_DRIFT, RECONCILE_REQUESTED_AT, OnDrift, Workload
+from inferencekey_operator.world import World
+
+CONFIRM_AFTER = 2.0
+"""Seconds between the list that first lacked a workload and the one that confirms it."""
+OLDER_THAN_US = timedelta(minutes=1)
+"""A row this much older than its Workload was not made for it."""
+_PASSING = frozenset(reason for reason in Reason if reason.actor is Actor.PLATFORM) - {Reason.PROGRESSING}
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What one look at the platform gave; `known` says that the row is this Workload's, recorded or made here."""
+
+    identity: Identity
+    roster: Roster
+    policy: OnDrift
+    declared: dict[str, Any]
+    live: LiveWorkload | None
+    known: bool
+
+
+async def observe(world: World, workload: Workload) -> Observed:
+    """Look, with a list that is new enough for what is to be decided."""
+    policy = drift_policy(world, workload)
+    declared = declared_document(workload)
+    refuse_secrets(declared)
+    ref = workload.spec.token_secret_ref
+    found = credential(workload, world.secrets.get(workload.namespace, ref.name), world.allowed)
+    who = identity(workload, found)
+    roster = world.rosters.use(workload.key, found.base_url, found.project, found.token)
+    await roster.look(_fresh_since(workload, world.store.memory(workload.key), roster))
+    world.secrets.keep(workload.namespace, ref.name, ref.key)
+    world.claims.stake(workload, who, proven=True)
+    _refuse_rivals(world, workload, who)
+    live, known = find(workload, who, roster)
+    return Observed(who, roster, policy, declared, live, known)
+
+
+def drift_policy(world: World, workload: Workload) -> OnDrift:
+    """The annotation of the Workload, else of its Namespace, else the operator's default."""
+    own = workload.annotations.get(ON_DRIFT)
+    text = own if own is not None else world.namespace_policies(workload.namespace)
+    if text is None:
+        return world.settings.on_drift
+    found = OnDrift.parse(text)
+    if found is None:
+        where = f"ikw/{workload.name} -n {workload.namespace}" if own is not None else f"ns/{workload.namespace}"
+        raise ConfigurationError(
+            Reason.INVALID_POLICY,
+            f"The annotation {ON_DRIFT} is none of {', '.join(OnDrift)}. Nothing is touched. Set one: kubectl "
+            f"annotate {where} --overwrite {ON_DRIFT}=Reconcile",
+        )
+    return found
+
+
+def find(workload: Workload, who: Identity, roster: Roster) -> tuple[LiveWorkload | None, bool]:
+    """The row, and whether it is known to be this Workload's."""
+    recorded = workload.status.workload_id
+    row = roster.by_id(recorded) if recorded else None
+    if row is not None and row.slug == who.slug:
+        return row, True
+    row = roster.by_slug(who.slug)
+    return row, row is not None and recorded is None and made_here(workload, row)
+
+
+def made_here(workload: Workload, row: LiveWorkload) -> bool:
+    """Whether our finalizer says that a row without a recorded id was made for this Workload."""
+    if not workload.has_finalizer:
+        return False
+    return row.created_at is None or row.created_at >= workload.creation_timestamp - OLDER_THAN_US
+
+
+def look_requested(workload: Workload) -> bool:
+    """Whether somebody asked for a look that was not taken yet."""
+    requested = workload.annotations.get(RECONCILE_REQUESTED_AT)
+    return bool(requested) and requested != workload.status.last_handled_reconcile_at
+
+
+def settled(workload: Workload) -> bool:
+    """Whether what is declared was looked at, and what came of it was no passing trouble."""
+    if workload.status.observed_generation != workload.generation or workload.deleting:
+        return False
+    ready = condition(workload.status, "Ready")
+    return ready is not None and workload.status.workload_id is not None and ready.reason not in _PASSING
+
+
+def _fresh_since(workload: Workload, memory: Memory, roster: Roster) -> float:
+    """How new a list must be to decide from: any will do for what is settled."""
+    if memory.missing_since is not None:
+        return memory.missing_since + CONFIRM_AFTER
+    waits = pending_approval(workload) is not None or look_requested(workload)
+    if settled(workload) and not waits:
+        return float("-inf")
+    return max(memory.seen, roster.uncertain_since)
+
+
+def _refuse_rivals(world: World, workload: Workload, who: Identity) -> None:
+    rival = world.claims.rival(workload.key)
+    if rival is not None:
+        raise ConfigurationError(
+            Reason.SLUG_CONFLICT,
+            f"Slug {who.slug} of project {who.project} belongs to Workload {rival.key}. This one touches nothing, "
+            "and takes over when that one goes. Declare another slug in a new Workload, or delete one of the two.",
+        )

@@ -1,0 +1,59 @@
+"""What a status remembers after a look: identity, what was agreed on, and what was asked for and handled.
+
+Pure: what stood, what was observed and planned, and what the platform has now go in; fields of the status come out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from inferencekey_operator import endpoint
+from inferencekey_operator.drift import applied_records
+from inferencekey_operator.errors import Reason
+from inferencekey_operator.inferencekey.wire import LiveWorkload
+from inferencekey_operator.plan import Adopt, Create, Plan, Situation
+from inferencekey_operator.status import AppliedField, EndpointStatus, HandledApproval
+from inferencekey_operator.workload import RECONCILE_REQUESTED_AT, Workload
+
+
+def handled(workload: Workload, plan: Plan) -> dict[str, Any]:
+    """What people asked for and got an answer to."""
+    fields: dict[str, Any] = {}
+    requested = workload.annotations.get(RECONCILE_REQUESTED_AT)
+    if requested:
+        fields["last_handled_reconcile_at"] = requested
+    if plan.approval is not None:
+        result = "Applied" if plan.approved else str(Reason.PLAN_STALE)
+        fields["last_handled_approval"] = HandledApproval(plan_id=plan.approval, result=result)
+    if plan.approved:
+        fields["plans_applied"] = workload.status.plans_applied + 1
+    return fields
+
+
+def ours(situation: Situation, plan: Plan, live: LiveWorkload) -> dict[str, Any]:
+    """What makes the row this Workload's: its id, its identity, what was agreed on."""
+    who = situation.identity
+    return {
+        "workload_id": live.id,
+        "adopted": _adopted(situation, plan),
+        "platform_url": who.platform_url,
+        "project_slug": who.project,
+        "workload_slug": who.slug,
+        "last_applied": _last_applied(situation, plan, live),
+        "endpoint": EndpointStatus(url=endpoint.url(who), config_map_name=endpoint.config_map_name(situation.workload)),
+    }
+
+
+def _adopted(situation: Situation, plan: Plan) -> bool:
+    """Whether the row was found, not made: what is known already stays what it was."""
+    status = situation.workload.status
+    if situation.known and status.workload_id:
+        return bool(status.adopted)
+    created = plan.perform and isinstance(plan.step, Create)
+    return not (created or situation.known)
+
+
+def _last_applied(situation: Situation, plan: Plan, live: LiveWorkload) -> tuple[AppliedField, ...]:
+    if plan.perform and not isinstance(plan.step, Adopt):
+        return applied_records(situation.declared, live)
+    return plan.comparison.settled if plan.comparison else situation.workload.status.last_applied

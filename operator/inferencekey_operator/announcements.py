@@ -5,6 +5,7 @@ Pure: the Workload as it stood, the report and the plan in; words out. Notes nam
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from inferencekey_operator.conditions import Report, condition, summary
@@ -52,9 +53,12 @@ def _carried_out(plan: Plan, live: LiveWorkload | None) -> list[Announcement]:
             word = "Created again" if again else "Created"
             return [Announcement(Reason.PROGRESSING, f"{word} on the platform as {live.id if live else '?'} ({by})")]
         case Update():
+            fields = (
+                summary(replace(plan, differences=plan.differences[:-1])) if plan.task_type_differs else summary(plan)
+            )
             if plan.drift_class is not DriftClass.OUT_OF_BAND:
-                return [Announcement(Reason.PROGRESSING, f"Applied to the platform: {summary(plan)} ({by})")]
-            return [Announcement(Reason.DRIFT_DETECTED, f"{summary(plan)} changed on the platform; repaired ({by})")]
+                return [Announcement(Reason.PROGRESSING, f"Applied to the platform: {fields} ({by})")]
+            return [Announcement(Reason.DRIFT_DETECTED, f"{fields} changed on the platform; repaired ({by})")]
         case _:
             return [Announcement(Reason.PROGRESSING, f"Adopted {live.id if live else '?'} from the platform")]
 
@@ -63,7 +67,7 @@ def _held(workload: Workload, report: Report, plan: Plan, policy: OnDrift | None
     """A drift that appeared, changed or ended; nothing under Ignore."""
     before = workload.status.drift
     now = report.drift
-    if now is None or policy is OnDrift.IGNORE:
+    if now is None or (policy is OnDrift.IGNORE and plan.reason is not Reason.ADOPTION_PENDING):
         return []
     if before.plan_id and before.drift_class and not now.plan_id and not plan.perform:
         return [Announcement(Reason.READY, f"No drift any more: {before.summary}")]

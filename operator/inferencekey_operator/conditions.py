@@ -16,7 +16,7 @@ from inferencekey_operator.drift import FieldDiff
 from inferencekey_operator.errors import Actor, OperatorError, Reason
 from inferencekey_operator.inferencekey.wire import LiveWorkload
 from inferencekey_operator.plan import Adopt, Create, Plan
-from inferencekey_operator.redaction import excerpt, redact
+from inferencekey_operator.redaction import excerpt, redact, within_bytes
 from inferencekey_operator.status import (
     Condition,
     Drift,
@@ -30,7 +30,8 @@ from inferencekey_operator.workload import APPROVE_PLAN, OnDrift, Workload
 MOST_FIELDS = 32
 MOST_FIELD_BYTES = 4_000
 MOST_VALUE_CHARACTERS = 256
-MOST_MESSAGE_CHARACTERS = 1_024
+MOST_SUMMARY_BYTES = 256
+MOST_MESSAGE_BYTES = 1_024
 
 SUSPENDED = "Suspended: nothing is called and nothing is written. To go on, set spec.suspend to false."
 
@@ -189,7 +190,7 @@ def _summary(plan: Plan) -> str:
         )
     names = list(dict.fromkeys(difference.leaf.field for difference in plan.differences))
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return excerpt(", ".join(names[:8]) + more, MOST_VALUE_CHARACTERS)
+    return within_bytes(excerpt(", ".join(names[:8]) + more, MOST_SUMMARY_BYTES), MOST_SUMMARY_BYTES)
 
 
 def summary(plan: Plan) -> str:
@@ -288,7 +289,7 @@ def _stamp(workload: Workload, now: datetime, wanted: _Wanted) -> Condition:
         type=kind,
         status=state,
         reason=str(reason),
-        message=excerpt(message, MOST_MESSAGE_CHARACTERS),
+        message=within_bytes(excerpt(message, MOST_MESSAGE_BYTES), MOST_MESSAGE_BYTES),
         observed_generation=workload.generation,
         last_transition_time=old.last_transition_time if old and old.status == state else now,
     )

@@ -59,7 +59,8 @@ class Reconciler:
     async def report_failure(self, workload: Workload, error: OperatorError) -> None:
         """Say what stopped a Workload: not of one that is as it was, while the platform is in trouble as a whole."""
         roster = self._world.rosters.of(workload.key)
-        outage = roster is not None and roster.trouble is not None and error.reason.actor is Actor.PLATFORM
+        passing = isinstance(error, PlatformFailure) and error.reason.actor is Actor.PLATFORM
+        outage = passing and roster is not None and roster.trouble is not None
         if roster is not None and outage:
             self._announce_outage(workload, roster, error)
             if settled(workload):

@@ -49,6 +49,12 @@ def excerpt(text: str, limit: int) -> str:
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
+def within_bytes(text: str, limit: int) -> str:
+    """Return `text`, or its beginning and `…` where it has more than `limit` bytes of UTF-8."""
+    encoded = text.encode()
+    return text if len(encoded) <= limit else encoded[: limit - 3].decode(errors="ignore") + "…"
+
+
 def _shown(match: re.Match[str]) -> str:
     word = match[0]
     return word if _PUBLIC.fullmatch(word) else public_id(word)

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from inferencekey_operator.keys import Key
+from inferencekey_operator.redaction import excerpt
 from inferencekey_operator.spec import EndpointSpec, ExecutionPolicy, TaskType, TokenSecretRef, WorkloadSpec
 from inferencekey_operator.status import (
     AppliedField,
@@ -65,6 +66,8 @@ ON_DRIFT: Final = f"{GROUP}/on-drift"
 APPROVE_PLAN: Final = f"{GROUP}/approve-plan"
 RECONCILE_REQUESTED_AT: Final = f"{GROUP}/reconcile-requested-at"
 
+_LONGEST: Final = 128
+"""Characters of an annotation that are looked at; two that differ only after them are alike."""
 _OURS: Final = f"{GROUP}/"
 
 
@@ -160,5 +163,5 @@ def canonical_slug(text: str) -> str:
 
 
 def _own(annotations: Mapping[str, str]) -> dict[str, str]:
-    """Ours alone: others, such as kubectl's copy of the whole object, can be large."""
-    return {key: value for key, value in annotations.items() if key.startswith(_OURS)}
+    """Ours alone, and fit to be repeated: others, such as kubectl's copy of the whole object, can be large."""
+    return {key: excerpt(value, _LONGEST) for key, value in annotations.items() if key.startswith(_OURS)}

@@ -119,7 +119,8 @@ class Controller:
     def platform_recovered(self, roster: Roster) -> None:
         """The platform answers again: those that it stopped come back."""
         for key in self._parked.pop(roster, ()):
-            self.queue.add(key)
+            if not self.queue.working(key):
+                self.queue.add(key)
 
     def readiness_told(self, key: Key, new_phase: bool) -> None:
         """The platform told how far it is with serving a Workload."""
@@ -216,7 +217,7 @@ class Controller:
 
     def _return_later(self, key: Key, workload: Workload, error: OperatorError) -> None:
         roster = self.world.rosters.of(key)
-        if roster is not None and roster.trouble is not None:
+        if roster is not None and roster.down:
             self._parked[roster].add(key)
         if error.reason.actor is Actor.PLATFORM or workload.deleting:
             self.queue.retry(key, at_least=error.retry_after or 0.0)

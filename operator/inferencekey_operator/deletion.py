@@ -20,7 +20,7 @@ from inferencekey_operator.errors import Actor, OperatorError, PlatformFailure, 
 from inferencekey_operator.inferencekey.roster import Roster
 from inferencekey_operator.inferencekey.wire import LiveWorkload
 from inferencekey_operator.metrics import ORPHANS
-from inferencekey_operator.observe import CONFIRM_AFTER, made_here
+from inferencekey_operator.observe import CONFIRM_AFTER, deny, made_here
 from inferencekey_operator.plan import Identity
 from inferencekey_operator.store import Memory
 from inferencekey_operator.workload import Workload
@@ -58,8 +58,7 @@ class Deletion:
             await self._release(workload)
             return
         if not await roster.delete(row.id):
-            world.store.memory(key).seen = asyncio.get_running_loop().time()
-            raise PlatformFailure(Reason.PLATFORM_ERROR, "The platform lists the workload and says there is none.")
+            deny(world.store.memory(key), roster)
         world.recorder.workload(workload, Reason.DELETING, f"Deleted {row.id} from the platform")
         await self._release(workload)
 
@@ -83,7 +82,9 @@ class Deletion:
         key = workload.key
         roster = world.rosters.use(key, who.platform_url, who.project, found.token)
         memory = world.store.memory(key)
-        after = memory.seen if memory.missing_since is None else memory.missing_since + CONFIRM_AFTER
+        after = max(memory.seen, memory.denied_since or memory.seen)
+        if memory.missing_since is not None:
+            after = memory.missing_since + CONFIRM_AFTER
         await roster.look(max(after, roster.uncertain_since))
         return who, roster
 

@@ -23,7 +23,9 @@ from inferencekey_operator.workload import GROUP, KIND, VERSION, Workload
 
 log = logging.getLogger(__name__)
 
-BACKLOG = 2_000
+SENDERS = 4
+"""Events of one object go out one after the other, those of different ones beside each other."""
+BACKLOG = 5_000
 REMEMBERED = 4_096
 FOLD = timedelta(minutes=6)
 MOST_CHARACTERS = 1_000
@@ -56,7 +58,7 @@ class Recorder:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._backlog: asyncio.Queue[Occurrence] = asyncio.Queue(BACKLOG)
+        self._backlogs = [asyncio.Queue[Occurrence](BACKLOG) for _ in range(SENDERS)]
         self._told: OrderedDict[Occurrence, _Told] = OrderedDict()
         self._instance = f"{MANAGER}-{socket.gethostname()}"[:128]
 
@@ -85,31 +87,30 @@ class Recorder:
 
     async def run(self) -> None:
         """Never returns."""
+        await asyncio.gather(*map(self._send, self._backlogs))
+
+    async def _send(self, backlog: asyncio.Queue[Occurrence]) -> None:
         while True:
-            occurrence = await self._backlog.get()
+            occurrence = await backlog.get()
             try:
                 await self._tell(occurrence)
             except ClusterError as error:
-                log.warning(
-                    "an Event was lost: %s %s/%s: %s",
-                    occurrence.reason,
-                    occurrence.namespace,
-                    occurrence.name,
-                    error,
-                )
+                where = f"{occurrence.namespace}/{occurrence.name}"
+                log.warning("an Event was lost: %s %s: %s", occurrence.reason, where, error)
             finally:
-                self._backlog.task_done()
+                backlog.task_done()
 
     async def flush(self) -> None:
         """Returns once everything taken so far was told."""
-        await self._backlog.join()
+        for backlog in self._backlogs:
+            await backlog.join()
 
     def _take(self, occurrence: Occurrence) -> None:
         level = logging.WARNING if occurrence.warning else logging.INFO
         where = "/".join(part for part in (occurrence.namespace, occurrence.name) if part)
         log.log(level, "%s %s: %s: %s", occurrence.kind, where, occurrence.reason, occurrence.note)
         try:
-            self._backlog.put_nowait(occurrence)
+            self._backlogs[hash(occurrence.name) % SENDERS].put_nowait(occurrence)
         except asyncio.QueueFull:
             log.warning("an Event was lost: the backlog is full")
 

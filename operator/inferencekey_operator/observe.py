@@ -5,20 +5,21 @@ Raises what stands in the way, before any call where that can be told before. De
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 from inferencekey_operator.conditions import condition
 from inferencekey_operator.credentials import credential, identity, refuse_secrets
 from inferencekey_operator.drift import declared_document
-from inferencekey_operator.errors import Actor, ConfigurationError, Reason
+from inferencekey_operator.errors import Actor, ConfigurationError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.roster import Roster
 from inferencekey_operator.inferencekey.wire import LiveWorkload
 from inferencekey_operator.plan import Identity, pending_approval
 from inferencekey_operator.store import Memory
 from inferencekey_operator.workload import ON_DRIFT, RECONCILE_REQUESTED_AT, OnDrift, Workload
-from inferencekey_operator.world import World
+from inferencekey_operator.world import AskedAgainError, World
 
 CONFIRM_AFTER = 2.0
 """Seconds between the list that first lacked a workload and the one that confirms it."""
@@ -104,10 +105,20 @@ def settled(workload: Workload) -> bool:
     return ready is not None and workload.status.workload_id is not None and ready.reason not in _PASSING
 
 
+def deny(memory: Memory, roster: Roster) -> NoReturn:
+    """The platform says of a listed row that there is none: a newer list tells whether it went, or is denied."""
+    if memory.denied_since is not None and roster.began > memory.denied_since:
+        raise PlatformFailure(Reason.PLATFORM_ERROR, "The platform lists the workload and says that there is none.")
+    memory.denied_since = asyncio.get_running_loop().time()
+    raise AskedAgainError(0.0)
+
+
 def _fresh_since(workload: Workload, memory: Memory, roster: Roster) -> float:
     """How new a list must be to decide from: any will do for what is settled."""
     if memory.missing_since is not None:
         return memory.missing_since + CONFIRM_AFTER
+    if memory.denied_since is not None:
+        return memory.denied_since
     waits = pending_approval(workload) is not None or look_requested(workload)
     if settled(workload) and not waits:
         return float("-inf")

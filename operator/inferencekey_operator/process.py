@@ -65,7 +65,7 @@ async def _serve(settings: Settings, stop: asyncio.Event, stack: AsyncExitStack)
 
     rosters = Rosters(
         connection,
-        Pace(settings.interval),
+        Pace(settings.interval, settings.full_round),
         changed=controller.rows_changed,
         recovered=controller.platform_recovered,
         guard=leadership.check,

@@ -23,7 +23,7 @@ from inferencekey_operator.errors import Actor, ConfigurationError, OperatorErro
 from inferencekey_operator.inferencekey.readiness import Phase
 from inferencekey_operator.inferencekey.roster import Roster
 from inferencekey_operator.inferencekey.wire import LiveWorkload
-from inferencekey_operator.observe import Observed, find, observe, settled
+from inferencekey_operator.observe import Observed, deny, find, observe, settled
 from inferencekey_operator.plan import Create, Plan, Situation, Update, decide
 from inferencekey_operator.status import DriftClass, Readiness
 from inferencekey_operator.workload import Workload
@@ -114,12 +114,15 @@ class Reconciler:
         refuse_the_outdated(self._world, workload)
         if plan.drift_class is DriftClass.OUT_OF_BAND:
             self._brakes.repaired(workload)
+        memory = self._world.store.memory(workload.key)
         try:
-            return await observed.roster.update(plan.step.workload_id, plan.step.body)
+            answer = await observed.roster.update(plan.step.workload_id, plan.step.body)
         except PlatformFailure as error:
             if error.status == 404:
-                raise AskedAgainError(0.0) from error
+                deny(memory, observed.roster)
             raise
+        memory.denied_since = None
+        return answer
 
     # -- report ------------------------------------------------------------------------------------------------
 

@@ -30,6 +30,8 @@ class Memory:
     """When what is declared now was first seen: whatever is created for it needs a newer list."""
     missing_since: float | None = None
     """When the first list without it began."""
+    denied_since: float | None = None
+    """When the platform said of a row that it lists that there is none."""
     uncertain_since: float | None = None
     """When a creation was last begun whose answer was lost, or may have been."""
     left: str = ""

@@ -27,8 +27,6 @@ from inferencekey_operator.metrics import CALLS
 log = logging.getLogger(__name__)
 
 FIRST_BACKOFF = 1.0
-PERSON_BACKOFF = 300.0
-"""How long a refused credential is left alone; a new token is another roster, and is tried at once."""
 SPACING = 4.0
 """Lists on demand leave at least this many times a list's own duration between them, so that a burst shares them."""
 LONGEST_SPACING = 5.0
@@ -68,6 +66,8 @@ class Pace:
     """How often and how fast the platform is called. Seconds, and calls per second for one credential."""
 
     interval: float = 30.0
+    patience: float = 600.0
+    """How long a refused credential is left alone; a new token is another roster, and is tried at once."""
     rate: float = 200.0
     burst: float = 400.0
 
@@ -127,6 +127,8 @@ class Roster:
         """When the newest complete list began, in the loop's time."""
         self.uncertain_since = float("-inf")
         """When a write was last lost: what is created after it needs a newer list."""
+        self.down = False
+        """Whether the last list failed: nobody can look, and all wait for the next one."""
         self.unreadable: frozenset[str] = frozenset()
         """Slugs that are taken by rows which could not be read."""
         self.announced = False
@@ -163,8 +165,9 @@ class Roster:
 
         Raises what the platform answered instead, at once while the gate is closed.
         """
+        await asyncio.sleep(max(0.0, after - asyncio.get_running_loop().time()))
         while self.began <= after:
-            self._raise_while_closed()
+            self._raise_while_closed(after)
             await self._join()
 
     def due_in(self, interval: float) -> float:
@@ -181,9 +184,15 @@ class Roster:
         except OperatorError as error:
             log.debug("no list of project %s: %s", self.project, error)
 
+    def close(self) -> None:
+        """No further list; one under way is dropped."""
+        if self._flight is not None:
+            self._flight.cancel()
+
     async def _join(self) -> None:
         if self._flight is None:
             self._flight = asyncio.create_task(self._list(), name=f"list {self.project}")
+            self._flight.add_done_callback(_retrieve)
         await asyncio.shield(self._flight)
 
     def creation(self, slug: str) -> asyncio.Lock:
@@ -256,6 +265,7 @@ class Roster:
             changed = self._take_over(body, began)
         except OperatorError as error:
             CALLS.labels("list", error.reason).inc()
+            self.down = True
             self._close(error)
             raise
         finally:
@@ -263,6 +273,7 @@ class Roster:
         CALLS.labels("list", "ok").inc()
         self._duration = loop.time() - began
         self.began = began
+        self.down = False
         self._open(began)
         if changed:
             self._changed(self, changed)
@@ -302,7 +313,7 @@ class Roster:
         self._trouble = error
         self._troubles += 1
         grown = min(FIRST_BACKOFF * 2.0 ** min(self._troubles - 1, 16), self._pace.interval)
-        wait = PERSON_BACKOFF if error.reason.actor is Actor.PERSON else grown
+        wait = self._pace.patience if error.reason.actor is Actor.PERSON else grown
         wait = max(wait * random.uniform(0.9, 1.0), error.retry_after or 0.0)  # noqa: S311 - jitter
         self._closed_at = asyncio.get_running_loop().time()
         self._closed_until = self._closed_at + wait
@@ -319,9 +330,12 @@ class Roster:
         self._trouble, self._troubles, self._closed_until, self.announced = None, 0, float("-inf"), False
         self._recovered(self)
 
-    def _raise_while_closed(self) -> None:
+    def _raise_while_closed(self, after: float = float("-inf")) -> None:
+        """What a person has to mend is tried at once for a need that arose later: it may be mended."""
         left = self._closed_until - asyncio.get_running_loop().time()
-        if self._trouble is not None and left > 0:
+        if self._trouble is None or left <= 0:
+            return
+        if self._trouble.reason.actor is not Actor.PERSON or after <= self._closed_at:
             raise _again(self._trouble, left)
 
 
@@ -330,6 +344,12 @@ def _again(error: OperatorError, left: float) -> OperatorError:
     if isinstance(error, PlatformFailure):
         return PlatformFailure(error.reason, error.message, status=error.status, retry_after=left)
     return OperatorError(error.reason, error.message, retry_after=left)
+
+
+def _retrieve(flight: asyncio.Task[None]) -> None:
+    """What a list ended with is told to those who wait for it; there may be none any more."""
+    if not flight.cancelled():
+        flight.exception()
 
 
 def _moved(old: dict[str, LiveWorkload], new: dict[str, LiveWorkload]) -> set[str]:
@@ -378,7 +398,7 @@ class Rosters:
         self._users[name].discard(user)
         if not self._users[name]:
             del self._users[name]
-            self._rosters.pop(name, None)
+            self._rosters.pop(name).close()
             self._ticks.pop(name).cancel()
 
     def of(self, user: Hashable) -> Roster | None:

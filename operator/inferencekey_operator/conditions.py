@@ -168,7 +168,7 @@ def describe(workload: Workload, plan: Plan) -> str:
     if plan.stale:
         lead = "The approved plan is not this one. " + lead
     keep = " To keep the platform's values, put them in the spec." if plan.differences else ""
-    return f"{lead}{what} {_verb(plan)}: {command}.{keep}"
+    return f"{lead}{what}{keep} {_verb(plan)}: {command}"
 
 
 def _verb(plan: Plan) -> str:

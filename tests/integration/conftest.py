@@ -1,10 +1,14 @@
-"""What the integration tests stand on: a real control plane with our CRD, and a namespace for each test."""
+"""What the integration tests stand on: a real control plane with our CRD, and a namespace for each test.
+
+A test that asks for `operator` has one at work, on the whole cluster, under its ServiceAccount, and one that does not
+has none: there are never two. It lasts for a module. Where the control plane is not our own, nothing is audited.
+"""
 
 from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -12,7 +16,15 @@ import pytest
 
 from controlplane import lookup
 from controlplane.access import Cluster
-from controlplane.cluster import start
+from controlplane.cluster import ControlPlane, start
+from controlplane.components import CONTROLLER_MANAGER
+from harness import operators, permissions
+from harness.api import Api
+from harness.audit import Audit
+from harness.operators import Operator, Surroundings
+from harness.simulator import simulator
+from harness.team import Team
+from inferencekey_simulator.admin import Admin
 from integration.manifests import Kubectl
 
 CRDS = Path(__file__).parents[2] / "crds"
@@ -24,6 +36,8 @@ def control_plane() -> Iterator[Cluster]:
     with start(lookup.find(), audit=True) as cluster:
         cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
         cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRDS))
+        if isinstance(cluster, ControlPlane) and cluster.has_controller_manager:
+            cluster.restart(CONTROLLER_MANAGER)  # else it hears of the CRD only after most of a minute
         yield cluster
 
 
@@ -33,7 +47,7 @@ def namespace(control_plane: Cluster) -> Iterator[str]:
     name = f"test-{secrets.token_hex(4)}"
     control_plane.kubectl("create", "namespace", name)
     yield name
-    control_plane.kubectl("delete", "namespace", name, "--wait=false")
+    control_plane.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
 
 
 @pytest.fixture
@@ -45,3 +59,99 @@ def kubectl(control_plane: Cluster, namespace: str) -> Kubectl:
         return control_plane.kubectl("-n", namespace, *arguments, stdin=stdin, check=check)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def api(control_plane: Cluster) -> Iterator[Api]:
+    """The API server, as somebody who may see everything."""
+    client = Api(control_plane)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def platform_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the simulator keeps its files."""
+    return tmp_path_factory.mktemp("platform")
+
+
+@pytest.fixture(scope="session")
+def platform(platform_folder: Path) -> Iterator[Admin]:
+    """The simulated platform."""
+    with simulator(platform_folder) as admin:
+        yield admin
+
+
+@pytest.fixture(scope="session")
+def service_account(control_plane: Cluster) -> Path:
+    """A kubeconfig with what the repository's manifest grants the operator."""
+    return permissions.apply(control_plane)
+
+
+@pytest.fixture(scope="module")
+def operator_options() -> tuple[str, ...]:
+    """How the module's operator is started; a module may say it in its own way."""
+    return operators.USUAL
+
+
+@pytest.fixture(scope="module")
+def surroundings(
+    api: Api, platform: Admin, service_account: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Surroundings:
+    """What the module's operator is started with."""
+    return Surroundings(api, service_account, platform.url, tmp_path_factory.mktemp("operator") / "log")
+
+
+@pytest.fixture(scope="module")
+def module_operator(
+    control_plane: Cluster, surroundings: Surroundings, operator_options: tuple[str, ...]
+) -> Iterator[Operator]:
+    """The operator of a module, not started yet. It is never refused what it asks of Kubernetes."""
+    running = Operator(surroundings, *operator_options)
+    yield running
+    running.close()
+    if control_plane.audit_log is not None:
+        asked = Audit(control_plane.audit_log, surroundings.api, permissions.USER).requests()
+        assert [str(request) for request in asked if not request.allowed] == []
+
+
+@pytest.fixture
+def operator(module_operator: Operator) -> Operator:
+    """The operator, at work; a test before may have killed it."""
+    module_operator.see_to_it()
+    return module_operator
+
+
+@pytest.fixture
+def team(namespace: str, kubectl: Kubectl, api: Api, platform: Admin) -> Team:
+    """A namespace with its Secret, a project on the platform, and nothing in either."""
+    made = Team(namespace, kubectl, api, platform)
+    made.secret()
+    return made
+
+
+@pytest.fixture
+def audit(control_plane: Cluster, api: Api) -> Audit:
+    """What the API server saw the operator do."""
+    if control_plane.audit_log is None:
+        pytest.skip("this cluster is not our own, and tells nobody what was asked of it")
+    return Audit(control_plane.audit_log, api, permissions.USER)
+
+
+@pytest.fixture
+def controllers(control_plane: Cluster) -> None:
+    """What is owned is collected, and a deleted namespace is emptied: not by an API server alone, as envtest is."""
+    if not control_plane.has_controller_manager:
+        pytest.skip("there is no kube-controller-manager")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails shows what the operator logged last."""
+    report = yield
+    running = getattr(item, "funcargs", {}).get("operator")
+    if report.failed and call.when == "call" and isinstance(running, Operator):
+        report.sections.append(("The operator's log", running.tail()))
+    return report

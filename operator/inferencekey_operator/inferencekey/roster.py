@@ -316,12 +316,13 @@ class Roster:
         wait = self._pace.patience if error.reason.actor is Actor.PERSON else grown
         wait = max(wait * random.uniform(0.9, 1.0), error.retry_after or 0.0)  # noqa: S311 - jitter
         self._closed_at = asyncio.get_running_loop().time()
-        self._closed_until = self._closed_at + wait
+        self._closed_until = max(self._closed_until, self._closed_at + wait)
 
     def _doubt(self, error: OperatorError) -> None:
         """One write got no answer, which may be its own fault: a list tells, at once, before anybody writes again."""
         self._trouble = self._trouble or error
-        self._closed_at = self._closed_until = asyncio.get_running_loop().time()
+        self._closed_at = asyncio.get_running_loop().time()
+        self._closed_until = max(self._closed_until, self._closed_at)
 
     def _open(self, began: float) -> None:
         """The platform answered a list that began at `began`: the trouble is over, unless it came after that."""
@@ -353,8 +354,8 @@ def _retrieve(flight: asyncio.Task[None]) -> None:
 
 
 def _moved(old: dict[str, LiveWorkload], new: dict[str, LiveWorkload]) -> set[str]:
-    slugs = {row.slug for key, row in new.items() if old.get(key) != row}
-    return slugs | {row.slug for key, row in old.items() if key not in new}
+    keys = [key for key in old.keys() | new.keys() if old.get(key) != new.get(key)]
+    return {rows[key].slug for rows in (old, new) for key in keys if key in rows}
 
 
 class Rosters:

@@ -34,6 +34,8 @@ class Brakes:
         memory = self._store.memory(workload.key)
         if present or workload.status.workload_id is None:
             memory.missing_since = None
+            if present and _ready_reason(workload) == Reason.MASS_MISSING:
+                self._told.discard(roster)
             return False
         return confirmed(memory, roster)
 

@@ -22,6 +22,8 @@ from inferencekey_operator.status import Readiness
 
 log = logging.getLogger(__name__)
 
+REFUSED_WAITS = (1.0, 2.0, 4.0, 5.0, 30.0, 60.0)
+"""Seconds before a stream that was refused is asked for again: list and stream need not agree at one moment."""
 TURN = 20.0
 """Seconds that a stream may stay open while others wait for a place."""
 
@@ -111,11 +113,18 @@ class Serving:
             handle.cancel()
 
     async def _watch(self, key: Key, *, once: bool) -> None:
+        waits = 0
         try:
-            while not await self._one_turn(key, once=once):
-                pass
-        except OperatorError as error:
-            log.info("%s: the readiness stream tells nothing: %s", key, error)
+            while True:
+                try:
+                    if await self._one_turn(key, once=once):
+                        return
+                except OperatorError as error:
+                    log.info("%s: the readiness stream tells nothing: %s", key, error)
+                    if once:
+                        return
+                    await _sleep(REFUSED_WAITS[min(waits, len(REFUSED_WAITS) - 1)])
+                    waits += 1
         finally:
             watched = self._watched.get(key)
             if watched is not None and watched.task is asyncio.current_task():

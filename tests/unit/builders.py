@@ -10,12 +10,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from inferencekey_operator import conditions, records
 from inferencekey_operator.drift import applied_records, declared_document
+from inferencekey_operator.errors import Reason
 from inferencekey_operator.inferencekey.wire import LiveWorkload
-from inferencekey_operator.plan import Identity, Plan, Situation, decide
-from inferencekey_operator.workload import OnDrift, Workload, WorkloadSpec, WorkloadStatus
+from inferencekey_operator.plan import Adopt, Identity, Plan, Situation, create_body, decide
+from inferencekey_operator.workload import OnDrift, Readiness, Workload, WorkloadSpec, WorkloadStatus
 
 NOW = datetime(2026, 3, 2, 10, 41, 32, tzinfo=UTC)
+SERVING = Readiness(phase="ready")
 LATER = NOW + timedelta(minutes=10)
 BORN = NOW - timedelta(days=1)
 
@@ -112,3 +115,67 @@ def a_situation(
 def planned(workload: Workload, live: LiveWorkload | None, policy: OnDrift = OnDrift.RECONCILE, **brakes: Any) -> Plan:
     """The plan for that situation."""
     return decide(a_situation(workload, live, policy, **brakes))
+
+
+def at_rest(
+    workload: Workload,
+    live: LiveWorkload | None = None,
+    policy: OnDrift = OnDrift.RECONCILE,
+    readiness: Readiness = SERVING,
+) -> Workload:
+    """`workload` as a look leaves it that found what was agreed on, serving."""
+    known = workload if workload.status.workload_id else agreed(workload, live)
+    row = live or answered(declared_document(known))
+    return looked_at(known, row, policy, readiness=readiness)
+
+
+def looked_at(
+    workload: Workload,
+    live: LiveWorkload | None,
+    policy: OnDrift = OnDrift.RECONCILE,
+    *,
+    readiness: Readiness = SERVING,
+    now: datetime = NOW,
+    **brakes: Any,
+) -> Workload:
+    """`workload` as a whole look leaves it: planned, carried out where the plan says so, recorded, reported."""
+    situation = a_situation(workload, live, policy, **brakes)
+    plan = decide(situation)
+    live = carried_out(plan, workload, live)
+    report = report_of(workload, plan, live, policy, readiness=readiness, now=now)
+    report = replace(report, changes=what_is_recorded(situation, plan, live))
+    return replace(workload, status=conditions.status(workload, report, now))
+
+
+def carried_out(plan: Plan, workload: Workload, live: LiveWorkload | None) -> LiveWorkload | None:
+    """The row after `plan`, on a platform that takes what it is sent as it is."""
+    if not plan.perform or isinstance(plan.step, Adopt):
+        return live
+    declared = create_body(declared_document(workload))
+    return answered(declared | {"task_type": live.task_type} if live else declared)
+
+
+def what_is_recorded(situation: Situation, plan: Plan, live: LiveWorkload | None) -> dict[str, Any]:
+    """The fields of the status that outlive a look."""
+    fields = records.handled(situation.workload, plan)
+    if live is None or plan.reason is Reason.ADOPTION_PENDING:
+        return fields
+    return fields | records.ours(situation, plan, live)
+
+
+def report_of(
+    workload: Workload,
+    plan: Plan,
+    live: LiveWorkload | None,
+    policy: OnDrift = OnDrift.RECONCILE,
+    *,
+    readiness: Readiness = SERVING,
+    now: datetime = NOW,
+) -> conditions.Report:
+    """What a look reports that came to `plan`."""
+    return replace(
+        conditions.verdict(workload, plan, live, readiness),
+        readiness=readiness,
+        drift=conditions.drift_status(plan, policy, workload.status.drift, now),
+        drift_message=conditions.describe(workload, plan) if plan.held else "",
+    )

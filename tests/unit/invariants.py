@@ -123,7 +123,7 @@ def _drift(drift: Mapping[str, Any], conditions: Conditions) -> Iterator[str]:
         yield f"{drift['policy']} is no drift policy"
     if ("since" in drift) != bool(kind or plan):
         yield "since belongs to a drift or a plan, and each has it"
-    if kind in ("NotCreated", "Missing") and not plan:
+    if kind and not plan and [item["field"] for item in fields] != ["taskType"]:
         yield "what is withheld is a plan with an id"
     if plan and not _HASH.fullmatch(plan):
         yield f"{plan} is no plan id"

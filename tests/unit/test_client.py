@@ -93,9 +93,11 @@ async def world() -> AsyncIterator[World]:
 
 
 @asynccontextmanager
-async def against(script: Script, **limits: Any) -> AsyncIterator[tuple[RawServer, PlatformClient]]:
+async def against(
+    script: Script, connections: int = 4, **limits: Any
+) -> AsyncIterator[tuple[RawServer, PlatformClient]]:
     """Serve `script`, and open a client of it."""
-    async with raw_server(script) as server, open_http(limits.pop("timeout", 2.0)) as http:
+    async with raw_server(script) as server, open_http(2.0, connections=connections) as http:
         yield server, PlatformClient(server.url, http, **limits)
 
 
@@ -356,11 +358,30 @@ async def test_a_refusal_whose_body_was_cut_is_still_a_refusal() -> None:
 
 
 async def test_an_endless_refusal_is_not_read_to_its_end() -> None:
-    """Only the beginning of an error's body is read."""
-    head = b"HTTP/1.1 500 X\r\nContent-Type: text/plain\r\nContent-Length: 1000000000\r\n\r\n"
-    async with against(sends(head, *[b"x" * 65536] * 4)) as (_, client):
-        error = await failing(client.list_workloads(TOKEN, "team-a"))
-        assert (error.reason, error.status) == (Reason.PLATFORM_ERROR, 500)
+    """Only the beginning of an error's body is read, and then the connection is given up."""
+
+    async def endless(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 500 X\r\nContent-Type: text/plain\r\n\r\n")
+        while True:
+            writer.write(b"x" * 65536)
+            await writer.drain()
+
+    async with against(endless, connections=1) as (server, client):
+        for count in (1, 2):
+            async with asyncio.timeout(5):
+                error = await failing(client.list_workloads(TOKEN, "team-a"))
+            assert (error.reason, error.status) == (Reason.PLATFORM_ERROR, 500)
+            assert server.connections == count
+
+
+async def test_an_answer_of_the_wrong_type_is_not_read() -> None:
+    """A web page is refused by its type, and its connection is given up."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 1000\r\n\r\n"
+    async with against(sends(head), connections=1) as (_, client):
+        for _ in range(2):
+            error = await failing(client.list_workloads(TOKEN, "team-a"))
+            assert error.reason is Reason.PLATFORM_ERROR
+            assert 'of type "text/html"' in error.message
 
 
 async def test_a_redirect_is_refused_and_the_token_goes_nowhere() -> None:

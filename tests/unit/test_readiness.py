@@ -45,6 +45,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
         (b"data: a\ndata: b\n\n", ["a\nb"], "lines of one event are joined"),
         (b"data:a\n\ndata:  b\n\n", ["a", " b"], "one space after the colon is no data"),
         (b"data\n\ndata:\n\n", ["", ""], "empty data are data"),
+        (b"data: a\r\ndata: b\r\n\r\n", ["a\nb"], "CR and LF end one line, not two"),
         (b": keep-alive\n\n:\n\n", [], "comments are no events"),
         (b"data: a\n: between\ndata: b\n\n", ["a\nb"], "a comment parts nothing"),
         (b"event: phase\nid: 1\nretry: 5\ndata: a\nother: x\nword\n\n", ["a"], "other fields do not matter"),
@@ -96,6 +97,13 @@ def test_an_endless_line_or_event_is_refused(stream: bytes) -> None:
         pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
         with pytest.raises(ValueError, match="too long"):
             deque(map(EventParser().feed, pieces), maxlen=0)
+
+
+def test_only_what_is_kept_is_bounded() -> None:
+    """A stream may go on for ever: what was told no longer counts."""
+    parser = EventParser()
+    piece = b"data: " + b"x" * 1000 + b"\n\n"
+    assert sum(len(parser.feed(piece)) for _ in range(LINE_LIMIT // 100)) == LINE_LIMIT // 100
 
 
 @pytest.mark.parametrize(
@@ -226,9 +234,9 @@ def event(phase: str) -> bytes:
     return b"data: " + json.dumps({"phase": phase, "message": "", "elapsed_ms": 0}).encode() + b"\n\n"
 
 
-async def raw_words(script: Script, silence: float = 5.0) -> list[str]:
+async def raw_words(script: Script, silence: float = 5.0, timeout: float = 2.0) -> list[str]:
     """Read one stream of a raw server."""
-    async with raw_server(script) as server, open_http(2.0) as http:
+    async with raw_server(script) as server, open_http(timeout) as http:
         return await words(phases(http, server.url, TOKEN, "team-a", "bot", silence=silence))
 
 
@@ -236,6 +244,12 @@ async def test_keep_alives_keep_a_quiet_stream_open() -> None:
     """Comment lines count as life: a stream with them outlasts the limit of silence."""
     quiet = sends(HEAD + event("provisioning"), *[b": keep-alive\n\n"] * 12, event("ready"), pause=0.1, close=True)
     assert await raw_words(quiet, silence=0.9) == ["provisioning", "ready"]
+
+
+async def test_a_stream_may_be_quiet_for_longer_than_a_call_may_take() -> None:
+    """The limit of silence holds for a stream, and not the pool's limit for an answer."""
+    slow = sends(HEAD + event("provisioning"), event("ready"), pause=0.8, close=True)
+    assert await raw_words(slow, timeout=0.4) == ["provisioning", "ready"]
 
 
 async def test_a_silent_stream_counts_as_dropped() -> None:

@@ -302,6 +302,18 @@ def test_a_refusal_shows_the_code_once() -> None:
     assert '(409 slug_taken). It said: "Taken."' in both
 
 
+def test_a_code_is_shown_only_if_it_is_one() -> None:
+    """A code of another shape, or that looks like a token, is not part of the status."""
+    for code in ("", "two words", "x" * 65, "4711", "a\nb"):
+        assert "(500)" in failed(500, {"error": {"code": code, "message": "x"}}).message
+    assert "(500 ik…)" in failed(500, {"error": {"code": "ik_abc", "message": "x"}}).message
+
+
+def test_an_error_too_deep_to_be_read_is_plain_text() -> None:
+    """A body that no reader survives is quoted as it is, and cut."""
+    assert 'It said: "[[[[' in failed(400, b"[" * 100_000).message
+
+
 def test_a_redirect_names_the_host_and_nothing_else_of_the_target() -> None:
     """A person learns where the base URL leads, and what the target's query carries stays out."""
     message = failed(302, location="https://user:pw@login.example/x?token=abc").message
@@ -324,7 +336,7 @@ def test_messages_tell_a_person_what_to_do() -> None:
         assert failed(status).message.endswith("Retried by itself.")
 
 
-statuses = st.integers(100, 599)
+statuses = st.integers(300, 599)
 operations = st.sampled_from(get_args(Operation))
 bodies = (
     st.binary(max_size=600)

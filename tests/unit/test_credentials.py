@@ -1,0 +1,353 @@
+"""From a Secret to a token, a project and a platform: each failure by its own reason, and never a fallback."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inferencekey_operator.credentials import (
+    Allowed,
+    Credential,
+    credential,
+    identity,
+    origin,
+    pinned_identity,
+    refuse_secrets,
+    with_remedy,
+)
+from inferencekey_operator.drift import declared_document
+from inferencekey_operator.errors import Actor, ConfigurationError, OperatorError, PlatformFailure, Reason
+from inferencekey_operator.plan import Identity
+from inferencekey_operator.workload import TokenSecretRef
+from unit.builders import PLATFORM, SECRET_HALF, TOKEN, a_workload, agreed
+
+ALLOWED = Allowed(PLATFORM, ("inferencekey",), ("https://eu.inferencekey.com",))
+SECRET = {"INFERENCEKEY_SDK_TOKEN": TOKEN, "INFERENCEKEY_PROJECT": "prod"}
+LIVE_KEY = f"ik_live_a1b2c3d4_{SECRET_HALF}"
+
+
+def refusal(secret: dict[str, str] | None, spec: dict[str, Any] | None = None) -> ConfigurationError:
+    """What stands in the way."""
+    with pytest.raises(ConfigurationError) as caught:
+        credential(a_workload(spec), secret, ALLOWED)
+    return caught.value
+
+
+def test_one_secret_made_from_an_env_file_is_enough() -> None:
+    """Token and project come from the SDK's own names; the platform is the operator's."""
+    assert credential(a_workload(), SECRET, ALLOWED) == Credential(TOKEN, "prod", PLATFORM)
+
+
+def test_the_spec_names_the_project_first() -> None:
+    """The Secret's project is what holds where the Workload names none."""
+    found = credential(a_workload({"project": "staging"}), SECRET, ALLOWED)
+
+    assert found.project == "staging"
+
+
+def test_another_key_of_the_secret() -> None:
+    """The reference says which key; no other is looked at."""
+    ref = {"token_secret_ref": TokenSecretRef(name="inferencekey", key="TOKEN")}
+
+    assert credential(a_workload(ref), {"TOKEN": TOKEN, "INFERENCEKEY_PROJECT": "prod"}, ALLOWED).token == TOKEN
+    assert refusal(SECRET, ref).reason is Reason.SECRET_KEY_NOT_FOUND
+
+
+def test_white_space_around_a_value_is_no_part_of_it() -> None:
+    """A file that ends with a line break is the usual way to get one."""
+    secret = {key: f" {value}\n" for key, value in (SECRET | {"INFERENCEKEY_BASE_URL": PLATFORM}).items()}
+
+    assert credential(a_workload(), secret, ALLOWED) == Credential(TOKEN, "prod", PLATFORM)
+
+
+OTHER_SECRET = {"token_secret_ref": TokenSecretRef(name="another")}
+REFUSALS: list[tuple[str, dict[str, str] | None, dict[str, Any], Reason, Actor]] = [
+    ("no such Secret", None, {}, Reason.SECRET_NOT_FOUND, Actor.PLATFORM),
+    ("a Secret that may not be read", SECRET, OTHER_SECRET, Reason.SECRET_NOT_ALLOWED, Actor.PERSON),
+    ("also where there is none", None, OTHER_SECRET, Reason.SECRET_NOT_ALLOWED, Actor.PERSON),
+    ("an empty Secret", {}, {}, Reason.SECRET_KEY_NOT_FOUND, Actor.PLATFORM),
+    ("an empty token", SECRET | {"INFERENCEKEY_SDK_TOKEN": " "}, {}, Reason.SECRET_KEY_NOT_FOUND, Actor.PLATFORM),
+    (
+        "a data-plane key",
+        SECRET | {"INFERENCEKEY_SDK_TOKEN": LIVE_KEY},
+        {},
+        Reason.WRONG_CREDENTIAL_TYPE,
+        Actor.PERSON,
+    ),
+    ("no project anywhere", {"INFERENCEKEY_SDK_TOKEN": TOKEN}, {}, Reason.PROJECT_NOT_SET, Actor.PERSON),
+    ("an empty project", SECRET | {"INFERENCEKEY_PROJECT": " "}, {}, Reason.PROJECT_NOT_SET, Actor.PERSON),
+    (
+        "another platform",
+        SECRET | {"INFERENCEKEY_BASE_URL": "https://evil.example"},
+        {},
+        Reason.BASE_URL_NOT_ALLOWED,
+        Actor.PERSON,
+    ),
+]
+
+
+@pytest.mark.parametrize(("why", "secret", "spec", "reason", "actor"), REFUSALS)
+def test_what_stands_in_the_way(
+    why: str, secret: dict[str, str] | None, spec: dict[str, Any], reason: Reason, actor: Actor
+) -> None:
+    """A reason of its own, who acts next, and the command that mends it."""
+    error = refusal(secret, spec)
+
+    assert (error.reason, error.reason.actor) == (reason, actor), why
+    command = (
+        "kubectl "
+        if reason not in (Reason.SECRET_NOT_ALLOWED, Reason.BASE_URL_NOT_ALLOWED)
+        else "start the operator with --"
+    )
+    assert command in error.message
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        TOKEN[:-1],
+        TOKEN + "0",
+        TOKEN.upper(),
+        TOKEN.replace("_a1b2c3d4", "_a1b2c3dg"),
+        TOKEN.replace("ik_sdk_", "ik-sdk-"),
+        f"Bearer {TOKEN}",
+        f'"{TOKEN}"',
+        f"{TOKEN}\n{TOKEN}",
+        TOKEN[:40] + " " + TOKEN[40:],
+        "sk-1234",
+        SECRET_HALF,
+    ],
+)
+def test_a_token_of_another_form_is_never_sent(token: str) -> None:
+    """And nothing of it is shown."""
+    error = refusal(SECRET | {"INFERENCEKEY_SDK_TOKEN": token})
+
+    assert error.reason is Reason.TOKEN_MALFORMED
+    assert SECRET_HALF[:16] not in error.message + str(error) + repr(error)
+
+
+@pytest.mark.parametrize(
+    ("reason", "secret"),
+    [(row[3], row[1]) for row in REFUSALS if row[3].actor is not Actor.PERSON and row[1] is not None],
+)
+def test_the_command_can_be_typed(reason: Reason, secret: dict[str, str]) -> None:
+    """A shell takes it apart as it was meant, and the patch is JSON with the placeholder for the token."""
+    message = refusal(secret).message
+
+    words = shlex.split(message[message.index("kubectl") :])
+
+    assert words[:7] == ["kubectl", "patch", "secret", "inferencekey", "-n", "team-a", "--type"]
+    assert json.loads(words[-1]) == {"stringData": {"INFERENCEKEY_SDK_TOKEN": "<your ik_sdk_ token>"}}
+
+
+def test_the_secret_that_is_missing_is_created_by_one_command() -> None:
+    """With the namespace, the name and the key that the Workload asks for."""
+    message = refusal(None, {"token_secret_ref": TokenSecretRef(name="inferencekey", key="TOKEN")}).message
+
+    assert "kubectl create secret generic inferencekey -n team-a --from-literal=TOKEN=" in message
+
+
+def test_a_credential_does_not_show_itself() -> None:
+    """Neither in a log nor in a traceback."""
+    found = credential(a_workload(), SECRET, ALLOWED)
+
+    assert SECRET_HALF not in repr(found)
+    assert "prod" in repr(found)
+
+
+# -- the platform --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stated", "used"),
+    [
+        ("", PLATFORM),
+        (PLATFORM, PLATFORM),
+        ("https://API.inferencekey.com/", PLATFORM),
+        ("https://api.inferencekey.com:443", PLATFORM),
+        ("https://eu.inferencekey.com", "https://eu.inferencekey.com"),
+        ("HTTPS://eu.inferencekey.com:443/", "https://eu.inferencekey.com"),
+    ],
+)
+def test_a_platform_that_is_allowed(stated: str, used: str) -> None:
+    """The operator's, or one that it was told to allow, however it is spelled."""
+    assert credential(a_workload(), SECRET | {"INFERENCEKEY_BASE_URL": stated}, ALLOWED).base_url == used
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        "https://evil.example",
+        "http://api.inferencekey.com",
+        "https://api.inferencekey.com.evil.example",
+        "https://api.inferencekey.com:8443",
+        "https://api.inferencekey.com/elsewhere",
+        "https://api.inferencekey.com@evil.example",
+        "https://evil.example#https://api.inferencekey.com",
+        "api.inferencekey.com",
+        "https://api.inferencekey.com:port",
+        "https://[api",
+        "https://",
+        "nonsense",
+    ],
+)
+def test_a_platform_that_is_not_allowed(stated: str) -> None:
+    """Never a silent fallback to the operator's own: the token may be another platform's."""
+    error = refusal(SECRET | {"INFERENCEKEY_BASE_URL": stated})
+
+    assert error.reason is Reason.BASE_URL_NOT_ALLOWED
+    assert "evil" not in error.message
+
+
+@pytest.mark.parametrize(
+    ("url", "plain"),
+    [
+        ("https://Api.Example.com", "https://api.example.com"),
+        ("https://api.example.com/", "https://api.example.com"),
+        ("http://api.example.com:80/a/b/", "http://api.example.com/a/b"),
+        ("http://api.example.com:443", "http://api.example.com:443"),
+        (" https://api.example.com\n", "https://api.example.com"),
+        ("http://[::1]:8700/", "http://[::1]:8700"),
+        ("http://127.0.0.1:8700", "http://127.0.0.1:8700"),
+    ],
+)
+def test_origin(url: str, plain: str) -> None:
+    """One spelling, so that places can be compared."""
+    assert origin(url) == plain
+    assert origin(plain) == plain
+
+
+# -- identity ------------------------------------------------------------------------------------------------------
+
+HERE = Credential(TOKEN, "prod", PLATFORM)
+
+
+def test_an_identity_is_where_who_and_what() -> None:
+    """Platform, project and the effective slug."""
+    assert identity(a_workload(), HERE) == Identity(PLATFORM, "prod", "support-bot")
+    assert identity(a_workload({"slug": "bot"}), HERE).slug == "bot"
+
+
+def test_what_was_used_first_is_pinned() -> None:
+    """The same again is fine, and a status that holds only a part of it pins nothing."""
+    workload = agreed(a_workload())
+
+    assert pinned_identity(workload) == identity(workload, HERE) == Identity(PLATFORM, "prod", "support-bot")
+    assert pinned_identity(a_workload()) is None
+    assert pinned_identity(replace(workload, status=replace(workload.status, project_slug=None))) is None
+
+
+@pytest.mark.parametrize(
+    ("spec", "place", "said"),
+    [
+        ({}, Credential(TOKEN, "staging", PLATFORM), "project was prod, is staging"),
+        ({}, Credential(TOKEN, "prod", "https://eu.inferencekey.com"), f"platform was {PLATFORM}, is https://eu"),
+        ({"slug": "bot"}, HERE, "slug was support-bot, is bot"),
+    ],
+)
+def test_an_identity_that_moved(spec: dict[str, Any], place: Credential, said: str) -> None:
+    """Nothing is called, a person decides, and the message names what moved and nothing else."""
+    before = agreed(a_workload())
+    workload = replace(before, spec=replace(before.spec, **spec))
+
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        identity(workload, place)
+
+    assert caught.value.reason is Reason.IDENTITY_CHANGED
+    assert caught.value.reason.actor is Actor.PERSON
+    assert caught.value.message.count(" was ") == 2
+
+
+# -- secrets in the declaration ------------------------------------------------------------------------------------
+
+SMUGGLED = [
+    {"model": TOKEN},
+    {"description": f"see {TOKEN}"},
+    {"command": f"run --key={LIVE_KEY}"},
+    {"config": {"env": [{"name": "KEY", "value": TOKEN}]}},
+    {"config": {"a": {"b": [[TOKEN]]}}},
+    {"config": {TOKEN: 1}},
+    {"execution_policy_config": {"workers": {"private_worker_ids": [TOKEN]}}},
+    {"config": {"x": TOKEN.upper()}},
+    {"config": {"x": "prefixik_sdk_abc"}},
+]
+
+
+@pytest.mark.parametrize("spec", SMUGGLED)
+def test_a_token_anywhere_in_the_declaration_is_refused(spec: dict[str, Any]) -> None:
+    """CEL cannot see undeclared keys; this looks at every leaf, and at every key."""
+    with pytest.raises(ConfigurationError) as caught:
+        refuse_secrets(declared_document(a_workload(spec)))
+
+    assert caught.value.reason is Reason.SECRET_IN_SPEC
+    assert SECRET_HALF not in str(caught.value)
+    assert "revoke" in caught.value.message
+
+
+def test_the_place_is_named() -> None:
+    """People must find it."""
+    with pytest.raises(ConfigurationError, match=r"at config\.env\[1\]\.value\."):
+        refuse_secrets({"config": {"env": [{"value": "x"}, {"value": TOKEN}]}})
+
+
+@pytest.mark.parametrize("text", ["ik_sdk_", "an ik_live_ key", "ik_sdk", "think_sdk", "wrk_1", "sk-1234"])
+def test_what_only_speaks_of_tokens_is_allowed(text: str) -> None:
+    """A description may explain."""
+    refuse_secrets({"description": text, "config": {text: [text, 1, None, {"x": text}]}})
+
+
+LEAVES = st.recursive(
+    st.none() | st.integers() | st.text("abik_", max_size=4),
+    lambda inner: (
+        st.lists(inner, min_size=1, max_size=3) | st.dictionaries(st.text("ab", max_size=2), inner, min_size=1)
+    ),
+    max_leaves=6,
+)
+
+
+@given(LEAVES, st.data())
+def test_no_leaf_is_too_deep(document: Any, data: st.DataObject) -> None:
+    """Wherever a token is put, it is found."""
+
+    def put(value: Any) -> Any:
+        if isinstance(value, dict) and value:
+            key = data.draw(st.sampled_from(sorted(value)))
+            return {**value, key: put(value[key])}
+        if isinstance(value, list) and value:
+            index = data.draw(st.integers(0, len(value) - 1))
+            return [*value[:index], put(value[index]), *value[index + 1 :]]
+        return TOKEN
+
+    refuse_secrets({"config": document})
+    with pytest.raises(ConfigurationError):
+        refuse_secrets({"config": put(document)})
+
+
+# -- what the platform says of a credential ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reason", [Reason.TOKEN_REJECTED, Reason.PROJECT_MISMATCH, Reason.SCOPE_INSUFFICIENT])
+def test_a_refused_credential_comes_with_the_command_for_another(reason: Reason) -> None:
+    """The platform's client knows no namespace; here it is known."""
+    error = with_remedy(a_workload(), PlatformFailure(reason, "Refused.", status=401))
+
+    assert error.reason is reason
+    assert error.message.startswith("Refused. kubectl patch secret inferencekey -n team-a ")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PlatformFailure(Reason.PLATFORM_REFUSED, "Refused."),
+        OperatorError(Reason.WRONG_CREDENTIAL_TYPE, "Mend it: kubectl patch secret"),
+    ],
+)
+def test_other_errors_are_left_as_they_are(error: OperatorError) -> None:
+    """A new token mends nothing there, or the command is in the message already."""
+    assert with_remedy(a_workload(), error) is error

@@ -1,0 +1,910 @@
+"""One list per project: shared, corrected by our own writes, and a gate while the platform is in trouble."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import aclosing, suppress
+from dataclasses import asdict
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from inferencekey_operator.errors import OperatorError, PlatformFailure, Reason
+from inferencekey_operator.inferencekey.readiness import Phase
+from inferencekey_operator.inferencekey.roster import Bucket, Pace, Roster, Rosters
+from inferencekey_operator.inferencekey.wire import LiveWorkload
+from unit.builders import PLATFORM, SECRET_HALF, TOKEN
+from unit.virtual_time import virtual
+
+DOWN = PlatformFailure(Reason.PLATFORM_UNREACHABLE, "The platform does not answer.", status=503)
+LOST = PlatformFailure(Reason.PLATFORM_UNREACHABLE, "No answer in time.", uncertain=True)
+REFUSED = PlatformFailure(Reason.PLATFORM_REFUSED, "Refused.", status=400)
+REJECTED = PlatformFailure(Reason.TOKEN_REJECTED, "Unknown token.", status=401)
+
+
+def limited(seconds: float) -> PlatformFailure:
+    """Too many calls: come back in so many seconds."""
+    return PlatformFailure(Reason.RATE_LIMITED, "Too often.", status=429, retry_after=seconds)
+
+
+def row(slug: str, **fields: Any) -> LiveWorkload:
+    """A workload of the platform's list."""
+    return LiveWorkload(**{"id": f"wl_{slug}", "slug": slug, "name": slug, **fields})
+
+
+def now() -> float:
+    """Seconds of virtual time."""
+    return asyncio.get_running_loop().time()
+
+
+class Platform:
+    """A platform at the client's boundary: rows, how long each call takes, and what the next calls fail with."""
+
+    def __init__(self, *rows: LiveWorkload) -> None:
+        self.rows = {each.slug: each for each in rows}
+        self.extra: list[dict[str, Any]] = []
+        self.takes = 0.1
+        self.calls: list[tuple[float, str]] = []
+        self.fails: deque[Exception | None] = deque()
+        self.down: Exception | None = None
+        self.under_way = 0
+        self.lists_together = 0
+
+    def times(self, operation: str) -> list[float]:
+        """When calls of this kind began."""
+        return [at for at, name in self.calls if name == operation]
+
+    async def _call(self, operation: str) -> None:
+        self.calls.append((now(), operation))
+        error = self.down or (self.fails.popleft() if self.fails else None)
+        await asyncio.sleep(self.takes)
+        if error is not None:
+            raise error
+
+    async def list_workloads(self, token: str, project: str) -> bytes:
+        """What the rows are at the beginning of the call."""
+        assert (token, project) == (TOKEN, "prod")
+        body = json.dumps([*({**asdict(each), "created_at": None} for each in self.rows.values()), *self.extra])
+        self.under_way += 1
+        self.lists_together = max(self.lists_together, self.under_way)
+        try:
+            await self._call("list")
+        finally:
+            self.under_way -= 1
+        return body.encode()
+
+    async def create(self, token: str, project: str, body: dict[str, Any]) -> LiveWorkload:
+        """A twin where the slug is taken."""
+        slug = body["slug"] if body["slug"] not in self.rows else f"{body['slug']}-1"
+        await self._call("create")
+        self.rows[slug] = row(slug, **{key: value for key, value in body.items() if key != "slug"})
+        return self.rows[slug]
+
+    async def update(self, token: str, workload_id: str, body: dict[str, Any]) -> LiveWorkload:
+        """The row with the body's fields."""
+        await self._call("update")
+        slug = workload_id.removeprefix("wl_")
+        self.rows[slug] = row(slug, **body)
+        return self.rows[slug]
+
+    async def delete(self, token: str, workload_id: str) -> bool:
+        """Whether there was one."""
+        await self._call("delete")
+        return self.rows.pop(workload_id.removeprefix("wl_"), None) is not None
+
+    async def phases(self, token: str, project: str, slug: str) -> AsyncGenerator[Phase, None]:
+        """One that is ready."""
+        await self._call("phases")
+        yield Phase("ready")
+
+
+class Watcher:
+    """A roster of a platform, and what it told."""
+
+    def __init__(self, platform: Platform, pace: Pace | None = None, guard: Any = lambda: None) -> None:
+        self.platform = platform
+        self.changed: list[set[str]] = []
+        self.recovered: list[float] = []
+        self.roster = Roster(
+            platform, PLATFORM, "prod", TOKEN, pace or Pace(), changed=self._note, recovered=self._better, guard=guard
+        )
+
+    def _note(self, roster: Roster, slugs: Iterable[str]) -> None:
+        assert roster is self.roster
+        self.changed.append(set(slugs))
+
+    def _better(self, roster: Roster) -> None:
+        assert roster is self.roster
+        self.recovered.append(now())
+
+
+async def anew(roster: Roster) -> None:
+    """Look at a list that begins now or later: virtual time stands still where the real one never does."""
+    await roster.look(now() - 1e-9)
+
+
+async def settled(*things: Any) -> list[Any]:
+    """The outcomes of many at once, errors as values."""
+    return await asyncio.gather(*things, return_exceptions=True)
+
+
+# -- sharing -------------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_all_that_look_at_one_moment_share_one_list() -> None:
+    """However many Workloads: one call."""
+    watcher = Watcher(Platform(row("a"), row("b")))
+
+    await asyncio.gather(*(watcher.roster.look() for _ in range(100)))
+
+    assert len(watcher.platform.calls) == 1
+    assert (len(watcher.roster), watcher.roster.by_slug("a"), watcher.roster.by_id("wl_b")) == (2, row("a"), row("b"))
+    assert (watcher.roster.by_slug("c"), watcher.roster.by_id("wl_c")) == (None, None)
+
+
+@virtual
+async def test_any_list_will_do_unless_a_newer_one_is_asked_for() -> None:
+    """What is settled is decided from the rows that are there."""
+    watcher = Watcher(Platform(row("a")))
+    assert not watcher.roster.proven
+    await watcher.roster.look()
+    assert watcher.roster.proven
+    await asyncio.sleep(100)
+
+    await watcher.roster.look()
+    assert len(watcher.platform.calls) == 1
+    await watcher.roster.look(now() - 1)
+
+    assert len(watcher.platform.calls) == 2
+
+
+@virtual
+async def test_a_need_that_arises_while_a_list_is_under_way_waits_for_the_next() -> None:
+    """A list tells what was when it began; those who come later share the one after it."""
+    watcher = Watcher(Platform())
+    first = asyncio.create_task(watcher.roster.look())
+    await asyncio.sleep(0.05)
+    need = now()
+
+    await asyncio.gather(*(watcher.roster.look(need) for _ in range(50)))
+
+    assert first.done()
+    assert len(watcher.platform.calls) == 2
+    assert watcher.roster.began > need
+    assert watcher.platform.lists_together == 1
+
+
+@virtual
+async def test_who_gives_up_does_not_take_the_list_along() -> None:
+    """A worker that is cancelled is one of many that wait for it."""
+    watcher = Watcher(Platform(row("a")))
+    impatient, patient = (asyncio.create_task(watcher.roster.look()) for _ in range(2))
+    await asyncio.sleep(0.05)
+    impatient.cancel()
+    await settled(impatient, patient)
+
+    assert (impatient.cancelled(), patient.exception(), len(watcher.roster)) == (True, None, 1)
+    assert len(watcher.platform.calls) == 1
+
+
+@pytest.mark.parametrize(("takes", "pause"), [(0.1, 0.4), (1.0, 4.0), (3.0, 8.0)])
+def test_lists_on_demand_leave_room_between_them(takes: float, pause: float) -> None:
+    """A burst of needs shares lists: they take a fifth of the time, and nobody waits for over five seconds."""
+
+    @virtual
+    async def check() -> None:
+        platform = Platform()
+        platform.takes = takes
+        watcher = Watcher(platform)
+        for _ in range(5):
+            await anew(watcher.roster)
+
+        gaps = [later - earlier for earlier, later in pairwise(platform.times("list"))]
+        assert all(gap == pytest.approx(max(pause, takes)) for gap in gaps)
+
+    check()
+
+
+@virtual
+async def test_the_rows_that_moved_are_named_by_slug() -> None:
+    """New, gone or different; and both names of one that was renamed. Nothing is said where nothing moved."""
+    platform = Platform(row("a"), row("b"), row("c"))
+    watcher = Watcher(platform)
+    await watcher.roster.look()
+    assert watcher.changed == [{"a", "b", "c"}]
+
+    steps: list[tuple[dict[str, LiveWorkload | None], set[str] | None]] = [
+        ({}, None),
+        ({"a": row("a", model_name="x")}, {"a"}),
+        ({"b": None}, {"b"}),
+        ({"d": row("d")}, {"d"}),
+        ({"c": row("e", id="wl_c")}, {"c", "e"}),
+        ({"a": row("a", model_name="x")}, None),
+    ]
+    for changes, told in steps:
+        watcher.changed.clear()
+        platform.rows = {slug: each for slug, each in (platform.rows | changes).items() if each is not None}
+        await asyncio.sleep(30)
+        await watcher.roster.refresh()
+        assert watcher.changed == ([told] if told else [])
+
+
+@virtual
+async def test_rows_that_cannot_be_read_hold_their_slugs() -> None:
+    """A workload without an id is one all the same: creating its slug would make a twin."""
+    platform = Platform(row("a"))
+    platform.extra = [{"slug": "b"}, {"id": "wl_x"}, None]  # type: ignore[list-item]
+    watcher = Watcher(platform)
+
+    await watcher.roster.look()
+
+    assert watcher.roster.unreadable == {"b"}
+    assert len(watcher.roster) == 1
+
+
+@virtual
+async def test_a_roster_does_not_show_its_token() -> None:
+    """Neither does its list of attributes in a log line."""
+    watcher = Watcher(Platform())
+
+    assert SECRET_HALF not in repr(watcher.roster)
+    assert "'prod'" in repr(watcher.roster)
+
+
+# -- our own writes ------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_what_we_wrote_is_there_at_once_and_no_news() -> None:
+    """Neither our own answer nor the list that agrees with it wakes anybody."""
+    watcher = Watcher(Platform(row("a"), row("b")))
+    await watcher.roster.look()
+    watcher.changed.clear()
+
+    await watcher.roster.create({"slug": "c"})
+    await watcher.roster.update("wl_a", {"model_name": "x"})
+    assert await watcher.roster.delete("wl_b")
+
+    found = [watcher.roster.by_slug(slug) for slug in "abc"]
+    assert found == [row("a", model_name="x"), None, row("c")]
+    await anew(watcher.roster)
+    assert [watcher.roster.by_slug(slug) for slug in "abc"] == found
+    assert watcher.changed == []
+
+
+async def writes_during_a_list(watcher: Watcher) -> None:
+    """A list that is slow, and our writes answered before it."""
+    platform = watcher.platform
+    platform.takes = 1.0
+    listing = asyncio.create_task(anew(watcher.roster))
+    await asyncio.sleep(0.5)
+    platform.takes = 0.1
+    await watcher.roster.create({"slug": "c"})
+    await watcher.roster.update("wl_a", {"model_name": "x"})
+    await watcher.roster.delete("wl_b")
+    await listing
+
+
+@virtual
+async def test_a_list_that_began_before_a_write_does_not_undo_it() -> None:
+    """It tells what was; what we know better is laid over it."""
+    watcher = Watcher(Platform(row("a"), row("b")))
+    await watcher.roster.look()
+
+    await writes_during_a_list(watcher)
+
+    found = [watcher.roster.by_slug(slug) for slug in "abc"]
+    assert found == [row("a", model_name="x"), None, row("c")]
+    assert watcher.changed == [{"a", "b"}]
+
+
+@virtual
+async def test_the_next_list_is_believed_again() -> None:
+    """Also where it says, byte for byte, what the one under way said: somebody undid all of it in between."""
+    platform = Platform(row("a"), row("b"))
+    before = dict(platform.rows)
+    watcher = Watcher(platform)
+    await watcher.roster.look()
+    await writes_during_a_list(watcher)
+    watcher.changed.clear()
+    platform.rows = before
+
+    await anew(watcher.roster)
+
+    assert [watcher.roster.by_slug(slug) for slug in "abc"] == [row("a"), row("b"), None]
+    assert watcher.changed == [{"a", "b", "c"}]
+
+
+@virtual
+async def test_a_twin_does_not_take_the_place_of_the_first() -> None:
+    """The platform made the slug unique: the row that had it keeps it here, too."""
+    watcher = Watcher(Platform(row("a")))
+    await watcher.roster.look()
+
+    twin = await watcher.roster.create({"slug": "a"})
+
+    assert (twin.slug, watcher.roster.by_slug("a")) == ("a-1", row("a"))
+    await watcher.roster.delete(twin.id)
+    assert (watcher.roster.by_slug("a"), watcher.roster.by_slug("a-1")) == (row("a"), None)
+
+
+@virtual
+async def test_a_workload_that_turns_out_to_be_gone() -> None:
+    """A PATCH that finds nothing takes the row out; a DELETE that finds nothing waits for a list to confirm it."""
+    gone = PlatformFailure(Reason.PLATFORM_REFUSED, "It is not there.", status=404)
+    platform = Platform(row("a"), row("b"))
+    watcher = Watcher(platform)
+    await watcher.roster.look()
+    platform.fails.append(gone)
+
+    with pytest.raises(PlatformFailure):
+        await watcher.roster.update("wl_a", {})
+    del platform.rows["b"]
+
+    assert watcher.roster.by_slug("a") is None
+    assert not await watcher.roster.delete("wl_b")
+    assert watcher.roster.by_slug("b") == row("b")
+
+
+@pytest.mark.parametrize("operation", ["create", "update", "delete"])
+@pytest.mark.parametrize(("error", "uncertain"), [(LOST, True), (REFUSED, False), (DOWN, False)])
+def test_a_write_that_was_lost_makes_the_roster_uncertain(operation: str, error: Exception, uncertain: bool) -> None:
+    """Whatever is created after it needs a list that began later; a refusal is no doubt."""
+
+    @virtual
+    async def check() -> None:
+        watcher = Watcher(Platform(row("a")))
+        await watcher.roster.look()
+        await asyncio.sleep(10)
+        watcher.platform.fails.append(error)
+        calls: dict[str, Callable[[], Awaitable[object]]] = {
+            "create": lambda: watcher.roster.create({"slug": "c"}),
+            "update": lambda: watcher.roster.update("wl_a", {}),
+            "delete": lambda: watcher.roster.delete("wl_a"),
+        }
+        with pytest.raises(PlatformFailure):
+            await calls[operation]()
+
+        assert watcher.roster.uncertain_since == (now() if uncertain else float("-inf"))
+        assert watcher.roster.by_slug("a") == row("a")
+
+    check()
+
+
+@virtual
+async def test_a_guard_stops_writes_and_nothing_else() -> None:
+    """A leader that may no longer lead sends nothing; looking is free."""
+
+    def guard() -> None:
+        raise RuntimeError("not the leader")
+
+    watcher = Watcher(Platform(row("a")), guard=guard)
+    await watcher.roster.look()
+
+    for write in (
+        watcher.roster.create({"slug": "c"}),
+        watcher.roster.update("wl_a", {}),
+        watcher.roster.delete("wl_a"),
+    ):
+        with pytest.raises(RuntimeError, match="not the leader"):
+            await write
+
+    assert [name for _, name in watcher.platform.calls] == ["list"]
+
+
+@virtual
+async def test_creations_of_one_slug_never_overlap() -> None:
+    """Each slug has one lock, each project its own."""
+    one, other = Watcher(Platform()).roster, Watcher(Platform()).roster
+
+    assert one.creation("a") is one.creation("a")
+    assert one.creation("a") is not one.creation("b")
+    assert one.creation("a") is not other.creation("a")
+
+
+# -- the gate ------------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_one_probe_and_the_same_error_for_all() -> None:
+    """A fleet that wakes while the platform is down makes one call; who comes later is told at once, with the wait."""
+    watcher = Watcher(Platform(row("a")))
+    watcher.platform.down = DOWN
+
+    errors = await settled(*(watcher.roster.look() for _ in range(100)))
+    assert errors == [DOWN] * 100
+    began = now()
+    later = await settled(*(watcher.roster.look() for _ in range(50)), watcher.roster.create({"slug": "c"}))
+
+    assert len(watcher.platform.calls) == 1
+    assert now() == began
+    assert {(error.reason, error.message, error.status) for error in later} == {(DOWN.reason, DOWN.message, 503)}
+    assert all(0.8 < error.retry_after <= 1.0 for error in later)
+    assert watcher.roster.trouble is DOWN
+
+
+@virtual
+async def test_what_is_known_stays_known() -> None:
+    """Whoever can do with the rows that are there is not troubled."""
+    watcher = Watcher(Platform(row("a")))
+    await watcher.roster.look()
+    watcher.platform.down = DOWN
+    await asyncio.sleep(30)
+    await watcher.roster.refresh()
+
+    await watcher.roster.look()
+
+    assert watcher.roster.trouble is DOWN
+    assert watcher.roster.by_slug("a") == row("a")
+    with pytest.raises(PlatformFailure):
+        await anew(watcher.roster)
+
+
+@virtual
+async def test_when_the_gate_opens_one_list_goes_ahead_of_all_writes() -> None:
+    """A hundred writes that wait send one probe; while it fails none of them is sent."""
+    watcher = Watcher(Platform())
+    watcher.platform.down = DOWN
+    await settled(watcher.roster.look())
+    await asyncio.sleep(1.1)
+
+    failed = await settled(*(watcher.roster.create({"slug": f"s{number}"}) for number in range(100)))
+    assert {error.reason for error in failed} == {Reason.PLATFORM_UNREACHABLE}
+    assert [name for _, name in watcher.platform.calls] == ["list", "list"]
+    watcher.platform.down = None
+    await asyncio.sleep(2.1)
+    made = await settled(*(watcher.roster.create({"slug": f"s{number}"}) for number in range(100)))
+
+    assert all(isinstance(each, LiveWorkload) for each in made)
+    assert [name for _, name in watcher.platform.calls] == ["list"] * 3 + ["create"] * 100
+    assert len(watcher.recovered) == 1
+
+
+@virtual
+async def test_waits_grow_up_to_the_interval() -> None:
+    """One, two, four … seconds, up to a tenth less; so that control is back within one interval."""
+    watcher = Watcher(Platform(), Pace(interval=10.0))
+    watcher.platform.down, watcher.platform.takes = DOWN, 0.0
+    waits = []
+    for _ in range(8):
+        await settled(watcher.roster.look())
+        waits.append(watcher.roster.due_in(10.0))
+        await asyncio.sleep(waits[-1])
+
+    assert all(0.9 * most <= wait <= most for most, wait in zip((1, 2, 4, 8, 10, 10, 10, 10), waits, strict=True))
+    watcher.platform.down = None
+    await watcher.roster.look()
+    await asyncio.sleep(1)
+    watcher.platform.down = DOWN
+    await settled(anew(watcher.roster))
+    assert watcher.roster.due_in(10.0) <= 1.0
+
+
+@pytest.mark.parametrize("operation", ["list", "create"])
+def test_retry_after_is_the_least(operation: str) -> None:
+    """Whoever asked for sixty seconds gets sixty, from everybody who uses this credential."""
+
+    @virtual
+    async def check() -> None:
+        random.seed(1)
+        watcher = Watcher(Platform(row("a")))
+        await watcher.roster.look()
+        watcher.platform.fails.append(limited(60.0))
+        call = anew(watcher.roster) if operation == "list" else watcher.roster.create({"slug": "c"})
+        with pytest.raises(PlatformFailure):
+            await call
+        refused = now()
+        while now() < refused + 59.5:
+            for another in (anew(watcher.roster), watcher.roster.delete("wl_a")):
+                with pytest.raises(PlatformFailure) as caught:
+                    await another
+                assert caught.value.retry_after == pytest.approx(refused + 60.0 - now())
+            await asyncio.sleep(0.9)
+        await asyncio.sleep(1.0)
+        assert await watcher.roster.delete("wl_a")
+
+        assert [name for _, name in watcher.platform.calls[2:]] == ["list", "delete"]
+
+    check()
+
+
+@virtual
+async def test_a_refused_credential_is_left_alone_for_minutes() -> None:
+    """A new token is another roster; this one is tried slowly, for the platform may change its mind."""
+    watcher = Watcher(Platform(), Pace(patience=300.0))
+    watcher.platform.down = REJECTED
+    await settled(watcher.roster.look())
+
+    assert 270.0 <= watcher.roster.due_in(30.0) <= 300.0
+    assert isinstance((await settled(watcher.roster.look()))[0], PlatformFailure)
+    assert len(watcher.platform.calls) == 1
+
+
+@pytest.mark.parametrize(("error", "calls"), [(REJECTED, 3), (DOWN, 2)])
+def test_what_a_person_may_have_mended_is_tried_at_once(error: Exception, calls: int) -> None:
+    """A need that arose after the refusal, an edit say, is one call for all that have it; an outage is waited out."""
+
+    @virtual
+    async def check() -> None:
+        watcher = Watcher(Platform())
+        await watcher.roster.look()
+        watcher.platform.down = error
+        await asyncio.sleep(10)
+        await settled(anew(watcher.roster))
+        need = now()
+        await asyncio.sleep(0.2)
+
+        await settled(*(watcher.roster.look(need + 0.1) for _ in range(20)))
+        await settled(*(watcher.roster.look(need + 0.1) for _ in range(20)))
+
+        assert len(watcher.platform.calls) == calls
+
+    check()
+
+
+@virtual
+async def test_a_token_that_is_revoked_while_we_write_closes_the_gate() -> None:
+    """Hundreds of writes would be refused one by one."""
+    watcher = Watcher(Platform(row("a")))
+    await watcher.roster.look()
+    watcher.platform.down = REJECTED
+
+    await settled(watcher.roster.delete("wl_a"))
+    await settled(*(watcher.roster.delete("wl_a") for _ in range(10)))
+
+    assert len(watcher.platform.times("delete")) == 1
+
+
+@virtual
+async def test_a_refused_write_troubles_nobody_else() -> None:
+    """A declaration that the platform does not take is that Workload's trouble."""
+    watcher = Watcher(Platform())
+    await watcher.roster.look()
+    watcher.platform.fails.append(REFUSED)
+    await settled(watcher.roster.create({"slug": "bad"}))
+
+    assert watcher.roster.trouble is None
+    assert (await watcher.roster.create({"slug": "good"})).slug == "good"
+
+
+@virtual
+async def test_one_write_without_an_answer_is_asked_about_at_once() -> None:
+    """It may be its own fault: a list tells, before the next write, and without a wait."""
+    watcher = Watcher(Platform())
+    await watcher.roster.look()
+    watcher.platform.fails.append(LOST)
+    await settled(watcher.roster.create({"slug": "slow"}))
+    await asyncio.sleep(0.001)
+    at = now()
+
+    made = await settled(*(watcher.roster.create({"slug": f"s{number}"}) for number in range(10)))
+
+    assert all(isinstance(each, LiveWorkload) for each in made)
+    assert [name for _, name in watcher.platform.calls] == ["list", "create", "list", *["create"] * 10]
+    assert now() < at + 1.0
+    assert watcher.roster.trouble is None
+
+
+@pytest.mark.parametrize("late", ["create", "list"])
+def test_a_later_failure_does_not_shorten_a_wait(late: str) -> None:
+    """The platform wished for a minute; what was under way then and is lost now opens no gate."""
+
+    @virtual
+    async def check() -> None:
+        platform = Platform(row("a"))
+        watcher = Watcher(platform)
+        await watcher.roster.look()
+        await asyncio.sleep(10)
+        platform.takes = 1.0
+        platform.fails.append(LOST)
+        slow = asyncio.create_task(anew(watcher.roster) if late == "list" else watcher.roster.create({"slug": "c"}))
+        await asyncio.sleep(0.5)
+        platform.takes = 0.1
+        platform.fails.append(limited(60.0))
+        await settled(watcher.roster.delete("wl_a"))
+        await settled(slow)
+
+        assert watcher.roster.due_in(30.0) == pytest.approx(60.0 - 0.4)
+
+    check()
+
+
+@virtual
+async def test_a_list_that_began_before_the_trouble_does_not_end_it() -> None:
+    """Its success says nothing of a limit that was reached later."""
+    platform = Platform(row("a"))
+    watcher = Watcher(platform)
+    await watcher.roster.look()
+    platform.takes = 2.0
+    listing = asyncio.create_task(anew(watcher.roster))
+    await asyncio.sleep(1.0)
+    platform.takes = 0.1
+    platform.fails.append(limited(60.0))
+    await settled(watcher.roster.delete("wl_a"))
+    await listing
+
+    assert watcher.roster.trouble is not None
+    assert watcher.recovered == []
+    assert isinstance((await settled(watcher.roster.delete("wl_a")))[0], OperatorError)
+
+
+@virtual
+async def test_the_end_of_a_trouble_is_told_once() -> None:
+    """Those that it stopped come back; and the next trouble is one to speak of again."""
+    watcher = Watcher(Platform(row("a")))
+    await watcher.roster.look()
+    for _ in range(2):
+        watcher.platform.down = DOWN
+        await settled(anew(watcher.roster))
+        watcher.roster.announced = True
+        watcher.platform.down = None
+        await asyncio.sleep(1.1)
+        await watcher.roster.refresh()
+        await asyncio.sleep(10)
+        await watcher.roster.refresh()
+        assert (watcher.roster.trouble, watcher.roster.announced) == (None, False)
+
+    assert len(watcher.recovered) == 2
+
+
+@virtual
+async def test_a_list_that_is_none_closes_the_gate() -> None:
+    """The rows that are known are not given up for an answer that cannot be read."""
+    watcher = Watcher(Platform(row("a")))
+    await watcher.roster.look()
+    watcher.platform.extra = [{"id": "x", "slug": "y", "name": "\ud800"}]
+    whole = watcher.platform.list_workloads
+
+    async def truncated(token: str, project: str) -> bytes:
+        return (await whole(token, project))[:-5]
+
+    watcher.platform.list_workloads = truncated  # type: ignore[method-assign]
+    with pytest.raises(PlatformFailure) as caught:
+        await anew(watcher.roster)
+
+    assert caught.value.reason is Reason.PLATFORM_ERROR
+    assert watcher.roster.by_slug("a") == row("a")
+    assert watcher.roster.due_in(30.0) > 0
+
+
+@virtual
+async def test_readiness_streams_wait_at_the_gate_too() -> None:
+    """No storm of streams after an outage."""
+    watcher = Watcher(Platform(row("a")))
+
+    async def first() -> Phase:
+        async with aclosing(watcher.roster.phases("a")) as stream:
+            return await anext(stream)
+
+    assert await first() == Phase("ready")
+    watcher.platform.down = DOWN
+    await settled(watcher.roster.look())
+    assert isinstance((await settled(first()))[0], PlatformFailure)
+
+    assert len(watcher.platform.times("phases")) == 1
+
+
+# -- the rate ------------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_a_bucket_lets_a_burst_pass_and_then_the_rate() -> None:
+    """In the order in which they came."""
+    bucket = Bucket(rate=10.0, burst=5.0)
+    times: list[float] = []
+
+    async def call() -> None:
+        await bucket.take()
+        times.append(round(now(), 6))
+
+    await asyncio.gather(*(call() for _ in range(25)))
+    assert times == [0.0] * 5 + [round(number / 10, 6) for number in range(1, 21)]
+
+    await asyncio.sleep(0.25)
+    times.clear()
+    began = now()
+    await asyncio.gather(*(call() for _ in range(4)))
+    assert [round(at - began, 2) for at in times] == [0.0, 0.0, 0.05, 0.15]
+
+
+@virtual
+async def test_a_bucket_that_rested_holds_no_more_than_a_burst() -> None:
+    """An hour of silence is no credit for a flood."""
+    bucket = Bucket(rate=10.0, burst=5.0)
+    await asyncio.sleep(1000)
+    began = now()
+    for _ in range(15):
+        await bucket.take()
+
+    assert now() == pytest.approx(began + 1.0)
+
+
+@virtual
+async def test_calls_of_one_credential_keep_the_rate() -> None:
+    """Lists and writes together."""
+    watcher = Watcher(Platform(), Pace(rate=5.0, burst=5.0))
+    watcher.platform.takes = 0.01
+    await watcher.roster.look()
+    await settled(*(watcher.roster.create({"slug": f"s{number}"}) for number in range(24)))
+
+    for first, *_, last in zip(*(watcher.platform.calls[number:] for number in range(11)), strict=False):
+        assert last[0] - first[0] >= 1.0 - 1e-6
+
+
+# -- the interval --------------------------------------------------------------------------------------------------
+
+
+class Fleet:
+    """All rosters, over one platform per base URL."""
+
+    def __init__(self, *, interval: float = 30.0) -> None:
+        self.platform = Platform(row("a"))
+        self.changed: list[set[str]] = []
+        self.recovered: list[float] = []
+        self.rosters = Rosters(
+            lambda _: self.platform,
+            Pace(interval=interval),
+            changed=lambda _, slugs: self.changed.append(set(slugs)),
+            recovered=lambda _: self.recovered.append(now()),
+        )
+
+    def use(self, user: str, token: str = TOKEN) -> Roster:
+        """The roster that `user` has from here on."""
+        return self.rosters.use(user, PLATFORM, "prod", token)
+
+
+@virtual
+async def test_one_roster_for_one_credential() -> None:
+    """However many Workloads, and through however many Secrets; another token, project or platform is another."""
+    fleet = Fleet()
+    roster = fleet.use("a")
+    await roster.look()
+
+    assert fleet.use("b") is roster
+    assert fleet.use("a") is roster
+    others = [
+        fleet.rosters.use("c", PLATFORM, "prod", TOKEN.replace("a1", "b1")),
+        fleet.rosters.use("d", PLATFORM, "staging", TOKEN),
+        fleet.rosters.use("e", "https://eu.example.com", "prod", TOKEN),
+    ]
+    assert len({id(each) for each in [roster, *others]}) == 4
+    assert {id(each) for each in fleet.rosters} == {id(each) for each in [roster, *others]}
+    assert (fleet.rosters.of("b"), fleet.rosters.of("nobody")) == (roster, None)
+
+
+@virtual
+async def test_a_roster_without_rows_is_one_all_the_same() -> None:
+    """A new project is empty: its gate and its list are shared from the first moment."""
+    fleet = Fleet()
+    fleet.platform.rows.clear()
+
+    rosters = [fleet.use(str(number)) for number in range(5)]
+    await asyncio.gather(*(roster.look() for roster in rosters))
+
+    assert {id(roster) for roster in rosters} == {id(fleet.use("0"))}
+    assert len(fleet.platform.calls) == 1
+
+
+@virtual
+async def test_one_list_per_interval_however_many_workloads() -> None:
+    """At the latest after the interval, and up to a tenth earlier, so that projects do not march in step."""
+    fleet = Fleet()
+    for number in range(200):
+        await fleet.use(str(number)).look()
+    await asyncio.sleep(1000)
+
+    gaps = [later - earlier for earlier, later in pairwise(fleet.platform.times("list"))]
+    assert len(gaps) >= 33
+    assert all(27.0 - 0.2 <= gap <= 30.1 for gap in gaps)
+    assert len({round(gap, 3) for gap in gaps}) > 1
+
+
+@virtual
+async def test_a_list_on_demand_counts_for_the_interval() -> None:
+    """What was listed a moment ago is not listed again."""
+    fleet = Fleet()
+    roster = fleet.use("a")
+    for _ in range(20):
+        await asyncio.sleep(20)
+        await anew(roster)
+
+    assert len(fleet.platform.times("list")) == 20
+
+
+@virtual
+async def test_what_changes_is_seen_within_one_interval() -> None:
+    """Out of band, without anybody asking."""
+    fleet = Fleet()
+    await fleet.use("a").look()
+    fleet.changed.clear()
+    await asyncio.sleep(5)
+    fleet.platform.rows["a"] = row("a", model_name="theirs")
+    await asyncio.sleep(30.3)
+
+    assert fleet.changed == [{"a"}]
+
+
+@virtual
+async def test_back_in_control_within_one_interval() -> None:
+    """After an outage of any length, with one probe at a time and no storm."""
+    fleet = Fleet()
+    await fleet.use("a").look()
+    fleet.platform.down = DOWN
+    await asyncio.sleep(600)
+    probes = len(fleet.platform.calls)
+    over = now()
+    fleet.platform.down = None
+    await asyncio.sleep(30.3)
+
+    assert 10 < probes < 30
+    assert fleet.platform.lists_together == 1
+    assert len(fleet.recovered) == 1
+    assert fleet.recovered[0] - over <= 30.2
+    assert fleet.use("a").trouble is None
+
+
+@virtual
+async def test_who_needs_no_roster_any_more_leaves_it() -> None:
+    """The last one switches it off: no further list goes out. A rotated token leaves the old one as well."""
+    fleet = Fleet()
+    await fleet.use("a").look()
+    fleet.use("b")
+    fleet.rosters.leave("a")
+    await asyncio.sleep(100)
+    calls = len(fleet.platform.calls)
+    assert calls > 1
+
+    fleet.rosters.leave("b")
+    fleet.rosters.leave("b")
+    await asyncio.sleep(300)
+
+    assert len(fleet.platform.calls) == calls
+    assert list(fleet.rosters) == []
+    old = fleet.use("a")
+    with suppress(AssertionError):
+        await fleet.use("a", TOKEN.replace("a1", "b1")).look()
+    assert old not in list(fleet.rosters)
+
+
+@virtual
+async def test_whoever_comes_back_begins_anew() -> None:
+    """Rows of an hour ago prove nothing."""
+    fleet = Fleet()
+    await fleet.use("a").look()
+    fleet.rosters.leave("a")
+
+    assert not fleet.use("a").proven
+
+
+@virtual
+async def test_closed_is_closed() -> None:
+    """At the end of the process nothing is asked any more."""
+    fleet = Fleet()
+    await fleet.use("a").look()
+    fleet.rosters.close()
+    await asyncio.sleep(300)
+
+    assert len(fleet.platform.calls) == 1
+
+
+@virtual
+async def test_an_unforeseen_error_does_not_end_the_interval() -> None:
+    """A bug in the reading of one list must not blind a project for ever; nor may it become a hot loop."""
+    fleet = Fleet()
+    await fleet.use("a").look()
+    fleet.platform.down = RuntimeError("unforeseen")
+    await asyncio.sleep(300)
+    tries = len(fleet.platform.calls)
+    fleet.platform.down = None
+    fleet.platform.rows["a"] = row("a", model_name="theirs")
+    fleet.changed.clear()
+    await asyncio.sleep(31)
+
+    assert fleet.changed == [{"a"}]
+    assert tries < 60

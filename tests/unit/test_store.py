@@ -1,0 +1,221 @@
+"""Workloads as last seen: never an older one for a newer one, and only news wake anybody."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from inferencekey_operator.keys import Key
+from inferencekey_operator.store import MOST_GONE, Store, key_of
+from inferencekey_operator.workload import FINALIZER
+from unit.virtual_time import virtual
+
+KEY = Key("team-a", "support-bot")
+
+
+def body(version: int | str, spec: dict[str, Any] | None = None, status: Any = None, **metadata: Any) -> dict[str, Any]:
+    """A Workload in the API's JSON form, at this resourceVersion."""
+    whole = {
+        "namespace": KEY.namespace,
+        "name": KEY.name,
+        "uid": "u-1",
+        "generation": 1,
+        "creationTimestamp": "2026-03-02T10:41:32Z",
+        "resourceVersion": str(version),
+    }
+    found = {"metadata": whole | metadata, "spec": {"model": "llama-3", "backend": "vllm", **(spec or {})}}
+    return found if status is None else found | {"status": status}
+
+
+def version(store: Store) -> str | None:
+    """The resourceVersion that is held."""
+    workload = store.get(KEY)
+    return workload.resource_version if workload else None
+
+
+@virtual
+async def test_what_is_new_is_worth_a_look() -> None:
+    """The first sight of a Workload."""
+    store = Store()
+
+    assert store.observe(body(5))
+    assert (len(store), [workload.name for workload in store], version(store)) == (1, ["support-bot"], "5")
+    assert key_of(body(5)) == KEY
+    assert store.key_of_uid("u-1") == KEY
+
+
+NEWS: list[tuple[dict[str, Any], bool, str]] = [
+    ({}, False, "nothing but the version: managed fields, say"),
+    ({"annotations": {"example.com/x": "y"}}, False, "an annotation of somebody else's"),
+    ({"labels": {"a": "b"}}, False, "a label"),
+    ({"generation": 2}, True, "the spec was edited"),
+    ({"annotations": {"inferencekey.com/on-drift": "Warn"}}, True, "an annotation of ours"),
+    ({"deletionTimestamp": "2026-03-02T11:00:00Z"}, True, "a deletion began"),
+    ({"finalizers": [FINALIZER]}, True, "somebody edited the finalizers"),
+    ({"status": {"workloadId": "wl_9"}}, True, "somebody edited the status"),
+    ({"status": {"observedGeneration": -1}}, False, "a status that says nothing"),
+    ({"uid": "u-2"}, True, "a successor of the same name"),
+]
+
+
+@pytest.mark.parametrize(("changes", "news", "why"), NEWS)
+def test_what_is_news(changes: dict[str, Any], news: bool, why: str) -> None:
+    """What is declared, asked for, or was written by another hand; not what others keep beside it."""
+
+    @virtual
+    async def check() -> None:
+        store = Store()
+        store.observe(body(5))
+        status = changes.get("status")
+        metadata = {key: value for key, value in changes.items() if key != "status"}
+
+        assert store.observe(body(6, status=status, **metadata)) is news, why
+        assert version(store) == "6"
+
+    check()
+
+
+@virtual
+async def test_the_echo_of_our_own_write_wakes_nobody() -> None:
+    """The answer to the write comes first and is taken over; the event of the same version is old news."""
+    store = Store()
+    store.observe(body(5))
+    store.observe(body(6, status={"workloadId": "wl_1"}))
+
+    assert not store.observe(body(6, status={"workloadId": "wl_1"}))
+
+
+@virtual
+async def test_an_older_event_never_replaces_a_newer_object() -> None:
+    """Versions are numbers: 9 is older than 10."""
+    store = Store()
+    store.observe(body(10, generation=2))
+
+    assert not store.observe(body(9, generation=1))
+    assert version(store) == "10"
+
+
+@virtual
+async def test_versions_that_are_no_numbers_are_taken_as_they_come() -> None:
+    """The API promises nothing of their form."""
+    store = Store()
+    store.observe(body("abc"))
+
+    assert store.observe(body("abb", generation=2))
+    assert not store.observe(body("abb", generation=2))
+
+
+@virtual
+async def test_what_went_is_forgotten() -> None:
+    """With all that was remembered of it."""
+    store = Store()
+    store.observe(body(5))
+    store.memory(KEY).missing_since = 1.0
+
+    assert store.forget(KEY, "u-1")
+    assert (store.get(KEY), len(store), store.key_of_uid("u-1")) == (None, 0, None)
+    assert store.memory(KEY).missing_since is None
+    assert not store.forget(KEY, "u-1")
+
+
+@pytest.mark.parametrize("late", [4, 5, 6])
+def test_what_went_does_not_come_back(late: int) -> None:
+    """The answer to a write of ours may be read after the event of the deletion: it is the past."""
+
+    @virtual
+    async def check() -> None:
+        store = Store()
+        store.observe(body(5))
+        store.forget(KEY, "u-1")
+
+        assert not store.observe(body(late, status={"workloadId": "wl_1"}))
+        assert store.get(KEY) is None
+
+    check()
+
+
+@virtual
+async def test_only_so_many_that_went_are_remembered() -> None:
+    """Memory is bounded; the newest are kept."""
+    store = Store()
+    for number in range(MOST_GONE + 1):
+        store.observe(body(number + 1, uid=f"u-{number}"))
+        store.forget(KEY)
+
+    assert not store.observe(body(9_999, uid=f"u-{MOST_GONE}"))
+    assert store.observe(body(9_999, uid="u-0"))
+
+
+@virtual
+async def test_a_late_goodbye_does_not_take_the_successor() -> None:
+    """Deleted and made anew under one name: the event of the first one's end is not about the second."""
+    store = Store()
+    store.observe(body(5))
+    store.observe(body(8, uid="u-2"))
+
+    assert not store.forget(KEY, "u-1")
+    assert version(store) == "8"
+    assert (store.key_of_uid("u-1"), store.key_of_uid("u-2")) == (None, KEY)
+    assert store.forget(KEY)
+
+
+@virtual
+async def test_a_successor_begins_without_memories() -> None:
+    """What was missing, uncertain or repaired was another object's."""
+    store = Store()
+    store.observe(body(5))
+    store.memory(KEY).repairs.append(1.0)
+    store.memory(KEY).uncertain_since = 1.0
+
+    store.observe(body(6, uid="u-2"))
+
+    assert (list(store.memory(KEY).repairs), store.memory(KEY).uncertain_since) == ([], None)
+
+
+@virtual
+async def test_when_a_declaration_was_first_seen() -> None:
+    """Whatever is created for it needs a newer list; a status or a finalizer declares nothing."""
+    store = Store()
+    store.observe(body(5))
+    seen = [store.memory(KEY).seen]
+    then: list[dict[str, Any]] = [{"finalizers": [FINALIZER]}, {"generation": 2}, {"uid": "u-2"}]
+    for number, changes in enumerate(then, start=6):
+        await asyncio.sleep(10)
+        store.observe(body(number, **changes))
+        seen.append(store.memory(KEY).seen)
+
+    assert seen == [0.0, 0.0, 20.0, 30.0]
+
+
+@virtual
+async def test_what_cannot_be_read_is_left_alone() -> None:
+    """A value that only a later release knows: nobody acts on what is declared no longer."""
+    store = Store()
+    store.observe(body(5))
+
+    assert not store.observe(body(6, {"deletionPolicy": "Retain"}, generation=2))
+    assert store.get(KEY) is None
+    assert store.observe(body(7, generation=3))
+
+
+@virtual
+async def test_a_value_is_current_until_the_declaration_moves() -> None:
+    """What was decided for a former declaration is not sent any more; a status alone is no other declaration."""
+    store = Store()
+    store.observe(body(5))
+    workload = store.get(KEY)
+    assert workload is not None
+    assert store.current(workload)
+
+    store.observe(body(6, status={"workloadId": "wl_1"}))
+    assert store.current(workload)
+
+    policy = {"inferencekey.com/on-drift": "Fail"}
+    then: list[dict[str, Any]] = [{"generation": 2}, {"annotations": policy}, {"uid": "u-2"}]
+    for number, changes in enumerate(then, start=7):
+        store.observe(body(number, **changes))
+        assert not store.current(workload)
+    store.forget(KEY)
+    assert not store.current(workload)

@@ -52,7 +52,7 @@ def credential(workload: Workload, secret: Mapping[str, str] | None, allowed: Al
         raise ConfigurationError(
             Reason.SECRET_NOT_ALLOWED,
             f"Secret {ref.name} is not one that this operator may read ({', '.join(sorted(allowed.secret_names))}). "
-            f"Use one of those, or start the operator with --secret-name {ref.name}.",
+            f"Use one of those, or have the operator started with --secret-name for each of them and for {ref.name}.",
         )
     if secret is None:
         raise ConfigurationError(

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from inferencekey_operator import conditions
 from inferencekey_operator.brakes import confirmed
 from inferencekey_operator.cluster import ClusterError
-from inferencekey_operator.credentials import Credential, credential, pinned_identity
+from inferencekey_operator.credentials import credential, pinned_identity
 from inferencekey_operator.errors import Actor, OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.roster import Roster
 from inferencekey_operator.inferencekey.wire import LiveWorkload
@@ -55,7 +56,7 @@ class Deletion:
         row = self._find(workload, who, roster)
         if row is None:
             self._wait_until_certain(workload, roster)
-            await self._release(workload)
+            await self._release_the_absent(workload, roster)
             return
         if not await roster.delete(row.id):
             deny(world.store.memory(key), roster)
@@ -75,11 +76,29 @@ class Deletion:
         return policy == "Orphan" or (policy is None and workload.status.adopted is True)
 
     async def _look(self, workload: Workload) -> tuple[Identity, Roster]:
-        """A fresh list of the pinned project, with the Secret's token or the last one that was good."""
-        world = self._world
-        found = self._credential(workload)
+        """A fresh list of the pinned project, with the Secret's token or the last one that was good there."""
+        refused: OperatorError | None = None
+        for secret in self._secrets(workload):
+            try:
+                return await self._look_with(workload, secret)
+            except OperatorError as error:
+                if error.reason.actor is Actor.PLATFORM and isinstance(error, PlatformFailure):
+                    raise
+                refused = refused or error
+        raise refused or OperatorError(Reason.SECRET_NOT_FOUND, "There is no token")
+
+    def _secrets(self, workload: Workload) -> list[Mapping[str, str] | None]:
+        """What stands in the Secret and, where another one was good for the project, that one."""
+        ref, secrets = workload.spec.token_secret_ref, self._world.secrets
+        project = workload.status.project_slug or workload.spec.project
+        standing = secrets.get(workload.namespace, ref.name)
+        kept = secrets.last_good(workload.namespace, ref.name, ref.key, project) if project else None
+        return [standing] if kept is None or kept == standing else [standing, kept]
+
+    async def _look_with(self, workload: Workload, secret: Mapping[str, str] | None) -> tuple[Identity, Roster]:
+        world, key = self._world, workload.key
+        found = credential(_pinned_project(workload), secret, world.allowed)
         who = pinned_identity(workload) or Identity(found.base_url, found.project, workload.effective_slug)
-        key = workload.key
         roster = world.rosters.use(key, who.platform_url, who.project, found.token)
         memory = world.store.memory(key)
         after = max(memory.seen, memory.denied_since or memory.seen)
@@ -87,17 +106,6 @@ class Deletion:
             after = memory.missing_since + CONFIRM_AFTER
         await roster.look(max(after, roster.uncertain_since))
         return who, roster
-
-    def _credential(self, workload: Workload) -> Credential:
-        ref, world = workload.spec.token_secret_ref, self._world
-        spec_of_then = _pinned_project(workload)
-        try:
-            return credential(spec_of_then, world.secrets.get(workload.namespace, ref.name), world.allowed)
-        except OperatorError:
-            kept = world.secrets.last_good(workload.namespace, ref.name, ref.key)
-            if kept is None:
-                raise
-            return credential(spec_of_then, kept, world.allowed)
 
     async def _out_of_reach(self, workload: Workload, error: OperatorError) -> None:
         """No token that works: wait for one, but not for ever. Troubles of the platform's are waited out."""
@@ -129,6 +137,16 @@ class Deletion:
             return row if row is not None and row.slug == who.slug else None
         row = roster.by_slug(who.slug)
         return row if row is not None and made_here(workload, row) else None
+
+    async def _release_the_absent(self, workload: Workload, roster: Roster) -> None:
+        """There is nothing to delete; what has our id under another slug is not silently left behind."""
+        recorded = workload.status.workload_id
+        renamed = roster.by_id(recorded) if recorded else None
+        if renamed is None:
+            await self._release(workload)
+            return
+        ORPHANS.inc()
+        await self._let_go(workload, f"It has another slug there by now, {renamed.slug}")
 
     def _wait_until_certain(self, workload: Workload, roster: Roster) -> None:
         """Absence is believed after a second list and, where a creation may be under way, after it has settled."""

@@ -50,7 +50,7 @@ async def observe(world: World, workload: Workload) -> Observed:
     who = identity(workload, found)
     roster = world.rosters.use(workload.key, found.base_url, found.project, found.token)
     await roster.look(_fresh_since(workload, world.store.memory(workload.key), roster))
-    world.secrets.keep(workload.namespace, ref.name, ref.key)
+    world.secrets.keep(workload.namespace, ref.name, ref.key, found.project)
     world.claims.stake(workload, who, proven=True)
     _refuse_rivals(world, workload, who)
     live, known = find(workload, who, roster)

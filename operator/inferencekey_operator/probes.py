@@ -1,7 +1,7 @@
 """/metrics, /healthz and /readyz, over plain HTTP, where an address was given.
 
-Healthy means that the loop turns and the watch is not dead; ready means in control: everything was listed, and keys
-are worked.
+Healthy means that the loop turns; ready means in control: everything was listed, the Lease is held, and keys are
+worked.
 """
 
 from __future__ import annotations

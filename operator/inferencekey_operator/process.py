@@ -119,7 +119,10 @@ async def _serve(settings: Settings, stop: asyncio.Event, stack: AsyncExitStack)
             watching_ends.set()
 
         leadership.start()
-        async with _background(lambda: controller.rounds(lambda: cluster.workloads(settings.namespace))):
+        async with _background(
+            partial(_read_namespaces_again, cluster, namespaces, settings),
+            lambda: controller.rounds(lambda: cluster.workloads(settings.namespace)),
+        ):
             watching = asyncio.ensure_future(_watch(controller, cluster, settings, stop, watching_ends))
             await _first(watching, stop.wait())
             log.info("stopping")
@@ -205,6 +208,14 @@ async def _read_namespaces(cluster: Cluster, namespaces: Namespaces, names: tupl
             namespaces.observe(await cluster.namespace(name))
         except ClusterError as error:
             log.warning("the drift policy of namespace %s is not known: %s", name, error)
+
+
+async def _read_namespaces_again(cluster: Cluster, namespaces: Namespaces, settings: Settings) -> None:
+    """A Role in a namespace lets us read that Namespace, not watch it: its policy is read once per full round."""
+    while settings.namespace:
+        await asyncio.sleep(settings.full_round)
+        await _read_namespaces(cluster, namespaces, settings.namespace)
+    await asyncio.Event().wait()
 
 
 async def _unless_stopped(waiting: Coroutine[Any, Any, object], stop: asyncio.Event) -> None:

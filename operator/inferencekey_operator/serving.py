@@ -137,7 +137,7 @@ class Serving:
             await self._places.acquire()
         finally:
             self._waiting -= 1
-        listening = asyncio.create_task(self._listen(key, once=once))
+        listening = asyncio.create_task(self._listen(key, self._watched.get(key), once=once))
         try:
             while not (await asyncio.wait({listening}, timeout=TURN))[0]:
                 if self._waiting:
@@ -148,9 +148,11 @@ class Serving:
             listening.cancel()
             self._places.release()
 
-    async def _listen(self, key: Key, *, once: bool) -> None:
+    async def _listen(self, key: Key, watched: _Watched | None, *, once: bool) -> None:
         async with aclosing(follow(self._open[key], sleep=_sleep)) as phases:
             async for phase in phases:
+                if self._watched.get(key) is not watched:
+                    return  # Stopped in this very moment: it may be of a workload that is no more.
                 self._hear(key, phase)
                 if once:
                     return

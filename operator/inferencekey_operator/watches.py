@@ -24,21 +24,21 @@ class Secrets:
     def __init__(self, changed: Callable[[Key], None]) -> None:
         self._changed = changed
         self._data: dict[Key, dict[str, str]] = {}
-        self._good: dict[tuple[Key, str], dict[str, str]] = {}
+        self._good: dict[tuple[Key, str, str], dict[str, str]] = {}
 
     def get(self, namespace: str, name: str) -> Mapping[str, str] | None:
         """The Secret's texts by key; None where there is no such Secret."""
         return self._data.get(Key(namespace, name))
 
-    def keep(self, namespace: str, name: str, key: str) -> None:
-        """The platform accepted what is under `key` now: it may still serve a deletion when the Secret is gone."""
+    def keep(self, namespace: str, name: str, key: str, project: str) -> None:
+        """The platform accepted what is under `key` for `project`: it may still serve a deletion later."""
         data = self._data.get(Key(namespace, name))
         if data is not None:
-            self._good[Key(namespace, name), key] = data
+            self._good[Key(namespace, name), key, project] = data
 
-    def last_good(self, namespace: str, name: str, key: str) -> Mapping[str, str] | None:
-        """What the platform last accepted out of this very Secret and key."""
-        return self._good.get((Key(namespace, name), key))
+    def last_good(self, namespace: str, name: str, key: str, project: str) -> Mapping[str, str] | None:
+        """What the platform last accepted for `project` out of this very Secret and key."""
+        return self._good.get((Key(namespace, name), key, project))
 
     def reflectors(self, cluster: Cluster, names: Iterable[str], namespaces: tuple[str, ...]) -> list[Reflector]:
         """One watch per name and namespace."""

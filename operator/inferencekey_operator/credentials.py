@@ -49,10 +49,12 @@ def credential(workload: Workload, secret: Mapping[str, str] | None, allowed: Al
     """The credential of `workload`; raises ConfigurationError with the command that mends it."""
     ref = workload.spec.token_secret_ref
     if ref.name not in allowed.secret_names:
+        names = sorted(allowed.secret_names)
+        flags = " ".join(f"--secret-name {name}" for name in (*names, ref.name))
         raise ConfigurationError(
             Reason.SECRET_NOT_ALLOWED,
-            f"Secret {ref.name} is not one that this operator may read ({', '.join(sorted(allowed.secret_names))}). "
-            f"Use one of those, or have the operator started with --secret-name for each of them and for {ref.name}.",
+            f"Secret {ref.name} is not one that this operator may read ({', '.join(names)}). Use one of those, or have "
+            f"the operator started with {flags}",
         )
     if secret is None:
         raise ConfigurationError(

@@ -116,6 +116,13 @@ class Controller:
         for key in self.world.claims.holders(roster.base_url, roster.project, slugs):
             self.queue.add(key)
 
+    def platform_troubled(self, roster: Roster, error: OperatorError) -> None:
+        """The platform does not list any more: one Event for the credential, about a Secret that holds it."""
+        users = (self.world.store.get(key) for key in self.world.rosters.users(roster) if isinstance(key, Key))
+        first = min((user for user in users if user is not None), key=lambda user: user.key, default=None)
+        if first is not None and error.reason.actor is Actor.PLATFORM:
+            self.world.recorder.secret(first.namespace, first.spec.token_secret_ref.name, error.reason, error.message)
+
     def platform_recovered(self, roster: Roster) -> None:
         """The platform answers again: those that it stopped come back."""
         for key in self._parked.pop(roster, ()):

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any, NoReturn
 
 from inferencekey_operator.conditions import condition
-from inferencekey_operator.credentials import credential, identity, refuse_secrets
+from inferencekey_operator.credentials import Credential, credential, identity, refuse_secrets
 from inferencekey_operator.drift import declared_document
 from inferencekey_operator.errors import Actor, ConfigurationError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.roster import Roster
@@ -42,12 +42,13 @@ class Observed:
 
 async def observe(world: World, workload: Workload) -> Observed:
     """Look, with a list that is new enough for what is to be decided."""
-    policy = drift_policy(world, workload)
-    declared = declared_document(workload)
-    refuse_secrets(declared)
+    try:
+        policy, declared, found, who = _prepare(world, workload)
+    except ConfigurationError:
+        world.rosters.leave(workload.key)
+        world.serving.rest(workload.key)
+        raise
     ref = workload.spec.token_secret_ref
-    found = credential(workload, world.secrets.get(workload.namespace, ref.name), world.allowed)
-    who = identity(workload, found)
     roster = world.rosters.use(workload.key, found.base_url, found.project, found.token)
     await roster.look(_fresh_since(workload, world.store.memory(workload.key), roster))
     world.secrets.keep(workload.namespace, ref.name, ref.key, found.project)
@@ -55,6 +56,16 @@ async def observe(world: World, workload: Workload) -> Observed:
     _refuse_rivals(world, workload, who)
     live, known = find(workload, who, roster)
     return Observed(who, roster, policy, declared, live, known)
+
+
+def _prepare(world: World, workload: Workload) -> tuple[OnDrift, dict[str, Any], Credential, Identity]:
+    """Everything that can be told without a call; while it cannot, no call is made for this Workload."""
+    policy = drift_policy(world, workload)
+    declared = declared_document(workload)
+    refuse_secrets(declared)
+    secret = world.secrets.get(workload.namespace, workload.spec.token_secret_ref.name)
+    found = credential(workload, secret, world.allowed)
+    return policy, declared, found, identity(workload, found)
 
 
 def drift_policy(world: World, workload: Workload) -> OnDrift:

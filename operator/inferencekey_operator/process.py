@@ -68,6 +68,7 @@ async def _serve(settings: Settings, stop: asyncio.Event, stack: AsyncExitStack)
         Pace(settings.interval, settings.full_round),
         changed=controller.rows_changed,
         recovered=controller.platform_recovered,
+        troubled=controller.platform_troubled,
         guard=leadership.check,
     )
     store, recorder = Store(), Recorder(cluster)

@@ -21,7 +21,6 @@ from inferencekey_operator.credentials import with_remedy
 from inferencekey_operator.drift import declaration_moved, declared_document, kept_by_platform
 from inferencekey_operator.errors import Actor, ConfigurationError, OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.readiness import Phase
-from inferencekey_operator.inferencekey.roster import Roster
 from inferencekey_operator.inferencekey.wire import LiveWorkload
 from inferencekey_operator.observe import Observed, deny, find, observe, settled
 from inferencekey_operator.plan import Create, Plan, Situation, Update, decide
@@ -61,10 +60,8 @@ class Reconciler:
         roster = self._world.rosters.of(workload.key)
         passing = isinstance(error, PlatformFailure) and error.reason.actor is Actor.PLATFORM
         outage = passing and roster is not None and roster.trouble is not None
-        if roster is not None and outage:
-            self._announce_outage(workload, roster, error)
-            if settled(workload):
-                return
+        if outage and settled(workload):
+            return
         report = conditions.failure(with_remedy(workload, error))
         told = [] if outage else announce(workload, report, None, None, None)
         await self._world.reporter.report(workload, report, told)
@@ -201,10 +198,3 @@ class Reconciler:
             serving.look(workload.key, open_stream)
         else:
             serving.follow(workload.key, open_stream)
-
-    def _announce_outage(self, workload: Workload, roster: Roster, error: OperatorError) -> None:
-        """One Event per credential, about the Secret that holds it."""
-        if not roster.announced:
-            roster.announced = True
-            secret = workload.spec.token_secret_ref.name
-            self._world.recorder.secret(workload.namespace, secret, error.reason, error.message)

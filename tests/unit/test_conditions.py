@@ -273,8 +273,14 @@ def test_the_command_survives_the_longest_names(
     ("name", "beginning"),
     [
         ("not created", "Not created yet. To create it: kubectl"),
-        ("declared and not applied", "Declared but not applied: model. To keep the platform's values, put them in the spec. To apply the declaration: kubectl"),
-        ("both", "Changed in the spec and on the platform: model, command. To keep the platform's values, put them in the spec. To apply the declaration: kubectl"),
+        (
+            "declared and not applied",
+            "Declared but not applied: model. To keep the platform's values, put them in the spec. To apply the declaration: kubectl",
+        ),
+        (
+            "both",
+            "Changed in the spec and on the platform: model, command. To keep the platform's values, put them in the spec. To apply the declaration: kubectl",
+        ),
         ("missing", "Gone from the platform. To create it again: kubectl"),
         ("missing en masse", "Many workloads of this project vanished at once, so none is created again. Gone"),
         ("contested", "Somebody else undid the repair three times in ten minutes, so it is not repeated. Changed"),

@@ -103,7 +103,9 @@ def test_what_stands_in_the_way(
     command = (
         "kubectl "
         if reason not in (Reason.SECRET_NOT_ALLOWED, Reason.BASE_URL_NOT_ALLOWED)
-        else "start the operator with --"
+        else "operator with --"
+        if reason is Reason.BASE_URL_NOT_ALLOWED
+        else "operator started with --"
     )
     assert command in error.message
 

@@ -110,8 +110,17 @@ class Watcher:
         self.platform = platform
         self.changed: list[set[str]] = []
         self.recovered: list[float] = []
+        self.troubled: list[Reason] = []
         self.roster = Roster(
-            platform, PLATFORM, "prod", TOKEN, pace or Pace(), changed=self._note, recovered=self._better, guard=guard
+            platform,
+            PLATFORM,
+            "prod",
+            TOKEN,
+            pace or Pace(),
+            changed=self._note,
+            recovered=self._better,
+            troubled=lambda _, error: self.troubled.append(error.reason),
+            guard=guard,
         )
 
     def _note(self, roster: Roster, slugs: Iterable[str]) -> None:
@@ -642,15 +651,14 @@ async def test_the_end_of_a_trouble_is_told_once() -> None:
     for _ in range(2):
         watcher.platform.down = DOWN
         await settled(anew(watcher.roster))
-        watcher.roster.announced = True
         watcher.platform.down = None
         await asyncio.sleep(1.1)
         await watcher.roster.refresh()
         await asyncio.sleep(10)
         await watcher.roster.refresh()
-        assert (watcher.roster.trouble, watcher.roster.announced) == (None, False)
+        assert (watcher.roster.trouble, watcher.roster.down) == (None, False)
 
-    assert len(watcher.recovered) == 2
+    assert (len(watcher.troubled), len(watcher.recovered)) == (2, 2)
 
 
 @virtual

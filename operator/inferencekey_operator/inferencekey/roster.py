@@ -92,8 +92,8 @@ class Bucket:
 class Roster:
     """The rows of one project, as one credential sees them, and the calls that change them.
 
-    `changed` is called with the slugs of rows that a list showed new, gone or different; `recovered` when the
-    platform answers again after a time of trouble; `guard` before each write, and may raise.
+    `changed` is called with the slugs of rows that a list showed new, gone or different; `troubled` once when lists
+    begin to fail; `recovered` when the platform answers again; `guard` before each write, and may raise.
     """
 
     def __init__(
@@ -106,11 +106,12 @@ class Roster:
         *,
         changed: Callable[[Roster, Iterable[str]], None],
         recovered: Callable[[Roster], None],
+        troubled: Callable[[Roster, OperatorError], None] = lambda roster, error: None,
         guard: Callable[[], None] = lambda: None,
     ) -> None:
         self.base_url, self.project = base_url, project
         self._client, self._token, self._pace = client, token, pace
-        self._changed, self._recovered, self._guard = changed, recovered, guard
+        self._changed, self._recovered, self._troubled, self._guard = changed, recovered, troubled, guard
         self._bucket = Bucket(pace.rate, pace.burst)
         self._places = asyncio.Semaphore(WRITES)
         self._rows: dict[str, LiveWorkload] = {}
@@ -131,8 +132,6 @@ class Roster:
         """Whether the last list failed: nobody can look, and all wait for the next one."""
         self.unreadable: frozenset[str] = frozenset()
         """Slugs that are taken by rows which could not be read."""
-        self.announced = False
-        """Whether somebody was told of the trouble there is."""
         self._born = asyncio.get_running_loop().time()
 
     def __repr__(self) -> str:
@@ -265,8 +264,10 @@ class Roster:
             changed = self._take_over(body, began)
         except OperatorError as error:
             CALLS.labels("list", error.reason).inc()
-            self.down = True
+            was_down, self.down = self.down, True
             self._close(error)
+            if not was_down:
+                self._troubled(self, error)
             raise
         finally:
             self._flight = None
@@ -328,7 +329,7 @@ class Roster:
         """The platform answered a list that began at `began`: the trouble is over, unless it came after that."""
         if self._trouble is None or began < self._closed_at:
             return
-        self._trouble, self._troubles, self._closed_until, self.announced = None, 0, float("-inf"), False
+        self._trouble, self._troubles, self._closed_until = None, 0, float("-inf")
         self._recovered(self)
 
     def _raise_while_closed(self, after: float = float("-inf")) -> None:
@@ -372,10 +373,11 @@ class Rosters:
         *,
         changed: Callable[[Roster, Iterable[str]], None],
         recovered: Callable[[Roster], None],
+        troubled: Callable[[Roster, OperatorError], None] = lambda roster, error: None,
         guard: Callable[[], None] = lambda: None,
     ) -> None:
         self._client, self._pace = client, pace
-        self._changed, self._recovered, self._guard = changed, recovered, guard
+        self._changed, self._recovered, self._troubled, self._guard = changed, recovered, troubled, guard
         self._rosters: dict[_Name, Roster] = {}
         self._ticks: dict[_Name, asyncio.Task[None]] = {}
         self._users: dict[_Name, set[Hashable]] = {}
@@ -402,6 +404,10 @@ class Rosters:
             self._rosters.pop(name).close()
             self._ticks.pop(name).cancel()
 
+    def users(self, roster: Roster) -> tuple[Hashable, ...]:
+        """Who uses this roster."""
+        return tuple(user for name, users in self._users.items() if self._rosters.get(name) is roster for user in users)
+
     def of(self, user: Hashable) -> Roster | None:
         """The roster that `user` uses."""
         name = self._used.get(user)
@@ -425,6 +431,7 @@ class Rosters:
             self._pace,
             changed=self._changed,
             recovered=self._recovered,
+            troubled=self._troubled,
             guard=self._guard,
         )
         self._ticks[name] = asyncio.create_task(self._tick(roster), name=f"interval of {project}")

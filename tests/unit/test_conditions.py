@@ -233,6 +233,7 @@ def situations() -> list[tuple[str, Workload, LiveWorkload | None, OnDrift, dict
     ]
 
 
+KEEP = "To keep the platform's values, put them in the spec."
 HELD = situations()
 HELD_NAMES = [row[0] for row in HELD]
 
@@ -275,11 +276,11 @@ def test_the_command_survives_the_longest_names(
         ("not created", "Not created yet. To create it: kubectl"),
         (
             "declared and not applied",
-            "Declared but not applied: model. To keep the platform's values, put them in the spec. To apply the declaration: kubectl",
+            f"Declared but not applied: model. {KEEP} To apply the declaration: kubectl",
         ),
         (
             "both",
-            "Changed in the spec and on the platform: model, command. To keep the platform's values, put them in the spec. To apply the declaration: kubectl",
+            f"Changed in the spec and on the platform: model, command. {KEEP} To apply the declaration: kubectl",
         ),
         ("missing", "Gone from the platform. To create it again: kubectl"),
         ("missing en masse", "Many workloads of this project vanished at once, so none is created again. Gone"),

@@ -18,6 +18,7 @@ from inferencekey_operator.drift import (
     declaration_moved,
     declared_document,
     fingerprint,
+    kept_by_platform,
     leaves,
     users_name,
 )
@@ -233,6 +234,7 @@ def test_a_field_that_is_declared_no_longer_goes_back_to_the_platform() -> None:
         (("model_name",), "model"),
         (("config", "command"), "command"),
         (("config", "vllm_version"), "vllmVersion"),
+        (("config", "command", "x"), "command.x"),
         (("config", "sglang_version"), "config.sglang_version"),
         (("worker_id",), "workerId"),
         (("gpu_resource_id",), "gpuResourceId"),
@@ -301,6 +303,27 @@ def test_a_differing_leaf_keeps_its_record_and_a_settled_one_is_renewed() -> Non
     comparison = compare(now, answered(then, config={"a": 1, "b": 2}), applied)
 
     assert comparison.settled == applied
+
+
+def test_a_record_is_renewed_when_the_platform_comes_round() -> None:
+    """It normalised once and has the declared value now: going back to its own spelling is a change of its own."""
+    declared = {"model_name": "llama-3"}
+    normalised = applied_records(declared, a_live(model_name="LLAMA-3"))
+
+    agreed = compare(declared, a_live(model_name="llama-3"), normalised).settled
+
+    assert agreed == applied_records(declared, a_live(model_name="llama-3"))
+    assert moved(declared, {"model_name": "LLAMA-3"}, agreed) == {"model": OUT_OF_BAND}
+
+
+def test_what_the_platform_keeps_of_its_own_is_named() -> None:
+    """After a write: each declared field that the answer spells otherwise, whatever it adds."""
+    declared = {"model_name": "llama-3", "description": "d", "config": {"a": 1, "b": {"c": 2}}}
+
+    answer = a_live(model_name="LLAMA-3", description="d", config={"a": 1.0, "b": {"c": 3, "own": 1}})
+
+    assert kept_by_platform(declared, answer) == ("model", "config.b.c")
+    assert kept_by_platform(declared, answered(declared)) == ()
 
 
 MANY = {f"k{number:03}": number for number in range(257)}

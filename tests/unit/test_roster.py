@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
-from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing, suppress
-from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
@@ -19,94 +16,14 @@ from inferencekey_operator.inferencekey.readiness import Phase
 from inferencekey_operator.inferencekey.roster import Bucket, Pace, Roster, Rosters
 from inferencekey_operator.inferencekey.wire import LiveWorkload
 from unit.builders import PLATFORM, SECRET_HALF, TOKEN
+from unit.scripted_platform import DOWN, LOST, REFUSED, REJECTED, ScriptedPlatform, limited, now, row
 from unit.virtual_time import virtual
-
-DOWN = PlatformFailure(Reason.PLATFORM_UNREACHABLE, "The platform does not answer.", status=503)
-LOST = PlatformFailure(Reason.PLATFORM_UNREACHABLE, "No answer in time.", uncertain=True)
-REFUSED = PlatformFailure(Reason.PLATFORM_REFUSED, "Refused.", status=400)
-REJECTED = PlatformFailure(Reason.TOKEN_REJECTED, "Unknown token.", status=401)
-
-
-def limited(seconds: float) -> PlatformFailure:
-    """Too many calls: come back in so many seconds."""
-    return PlatformFailure(Reason.RATE_LIMITED, "Too often.", status=429, retry_after=seconds)
-
-
-def row(slug: str, **fields: Any) -> LiveWorkload:
-    """A workload of the platform's list."""
-    return LiveWorkload(**{"id": f"wl_{slug}", "slug": slug, "name": slug, **fields})
-
-
-def now() -> float:
-    """Seconds of virtual time."""
-    return asyncio.get_running_loop().time()
-
-
-class Platform:
-    """A platform at the client's boundary: rows, how long each call takes, and what the next calls fail with."""
-
-    def __init__(self, *rows: LiveWorkload) -> None:
-        self.rows = {each.slug: each for each in rows}
-        self.extra: list[dict[str, Any]] = []
-        self.takes = 0.1
-        self.calls: list[tuple[float, str]] = []
-        self.fails: deque[Exception | None] = deque()
-        self.down: Exception | None = None
-        self.under_way = 0
-        self.lists_together = 0
-
-    def times(self, operation: str) -> list[float]:
-        """When calls of this kind began."""
-        return [at for at, name in self.calls if name == operation]
-
-    async def _call(self, operation: str) -> None:
-        self.calls.append((now(), operation))
-        error = self.down or (self.fails.popleft() if self.fails else None)
-        await asyncio.sleep(self.takes)
-        if error is not None:
-            raise error
-
-    async def list_workloads(self, token: str, project: str) -> bytes:
-        """What the rows are at the beginning of the call."""
-        assert (token, project) == (TOKEN, "prod")
-        body = json.dumps([*({**asdict(each), "created_at": None} for each in self.rows.values()), *self.extra])
-        self.under_way += 1
-        self.lists_together = max(self.lists_together, self.under_way)
-        try:
-            await self._call("list")
-        finally:
-            self.under_way -= 1
-        return body.encode()
-
-    async def create(self, token: str, project: str, body: dict[str, Any]) -> LiveWorkload:
-        """A twin where the slug is taken."""
-        slug = body["slug"] if body["slug"] not in self.rows else f"{body['slug']}-1"
-        await self._call("create")
-        self.rows[slug] = row(slug, **{key: value for key, value in body.items() if key != "slug"})
-        return self.rows[slug]
-
-    async def update(self, token: str, workload_id: str, body: dict[str, Any]) -> LiveWorkload:
-        """The row with the body's fields."""
-        await self._call("update")
-        slug = workload_id.removeprefix("wl_")
-        self.rows[slug] = row(slug, **body)
-        return self.rows[slug]
-
-    async def delete(self, token: str, workload_id: str) -> bool:
-        """Whether there was one."""
-        await self._call("delete")
-        return self.rows.pop(workload_id.removeprefix("wl_"), None) is not None
-
-    async def phases(self, token: str, project: str, slug: str) -> AsyncGenerator[Phase, None]:
-        """One that is ready."""
-        await self._call("phases")
-        yield Phase("ready")
 
 
 class Watcher:
     """A roster of a platform, and what it told."""
 
-    def __init__(self, platform: Platform, pace: Pace | None = None, guard: Any = lambda: None) -> None:
+    def __init__(self, platform: ScriptedPlatform, pace: Pace | None = None, guard: Any = lambda: None) -> None:
         self.platform = platform
         self.changed: list[set[str]] = []
         self.recovered: list[float] = []
@@ -148,7 +65,7 @@ async def settled(*things: Any) -> list[Any]:
 @virtual
 async def test_all_that_look_at_one_moment_share_one_list() -> None:
     """However many Workloads: one call."""
-    watcher = Watcher(Platform(row("a"), row("b")))
+    watcher = Watcher(ScriptedPlatform(row("a"), row("b")))
 
     await asyncio.gather(*(watcher.roster.look() for _ in range(100)))
 
@@ -160,7 +77,7 @@ async def test_all_that_look_at_one_moment_share_one_list() -> None:
 @virtual
 async def test_any_list_will_do_unless_a_newer_one_is_asked_for() -> None:
     """What is settled is decided from the rows that are there."""
-    watcher = Watcher(Platform(row("a")))
+    watcher = Watcher(ScriptedPlatform(row("a")))
     assert not watcher.roster.proven
     await watcher.roster.look()
     assert watcher.roster.proven
@@ -176,7 +93,7 @@ async def test_any_list_will_do_unless_a_newer_one_is_asked_for() -> None:
 @virtual
 async def test_a_need_that_arises_while_a_list_is_under_way_waits_for_the_next() -> None:
     """A list tells what was when it began; those who come later share the one after it."""
-    watcher = Watcher(Platform())
+    watcher = Watcher(ScriptedPlatform())
     first = asyncio.create_task(watcher.roster.look())
     await asyncio.sleep(0.05)
     need = now()
@@ -192,7 +109,7 @@ async def test_a_need_that_arises_while_a_list_is_under_way_waits_for_the_next()
 @virtual
 async def test_who_gives_up_does_not_take_the_list_along() -> None:
     """A worker that is cancelled is one of many that wait for it."""
-    watcher = Watcher(Platform(row("a")))
+    watcher = Watcher(ScriptedPlatform(row("a")))
     impatient, patient = (asyncio.create_task(watcher.roster.look()) for _ in range(2))
     await asyncio.sleep(0.05)
     impatient.cancel()
@@ -208,7 +125,7 @@ def test_lists_on_demand_leave_room_between_them(takes: float, pause: float) -> 
 
     @virtual
     async def check() -> None:
-        platform = Platform()
+        platform = ScriptedPlatform()
         platform.takes = takes
         watcher = Watcher(platform)
         for _ in range(5):
@@ -223,7 +140,7 @@ def test_lists_on_demand_leave_room_between_them(takes: float, pause: float) -> 
 @virtual
 async def test_the_rows_that_moved_are_named_by_slug() -> None:
     """New, gone or different; and both names of one that was renamed. Nothing is said where nothing moved."""
-    platform = Platform(row("a"), row("b"), row("c"))
+    platform = ScriptedPlatform(row("a"), row("b"), row("c"))
     watcher = Watcher(platform)
     await watcher.roster.look()
     assert watcher.changed == [{"a", "b", "c"}]
@@ -247,7 +164,7 @@ async def test_the_rows_that_moved_are_named_by_slug() -> None:
 @virtual
 async def test_rows_that_cannot_be_read_hold_their_slugs() -> None:
     """A workload without an id is one all the same: creating its slug would make a twin."""
-    platform = Platform(row("a"))
+    platform = ScriptedPlatform(row("a"))
     platform.extra = [{"slug": "b"}, {"id": "wl_x"}, None]  # type: ignore[list-item]
     watcher = Watcher(platform)
 
@@ -260,7 +177,7 @@ async def test_rows_that_cannot_be_read_hold_their_slugs() -> None:
 @virtual
 async def test_a_roster_does_not_show_its_token() -> None:
     """Neither does its list of attributes in a log line."""
-    watcher = Watcher(Platform())
+    watcher = Watcher(ScriptedPlatform())
 
     assert SECRET_HALF not in repr(watcher.roster)
     assert "'prod'" in repr(watcher.roster)
@@ -272,7 +189,7 @@ async def test_a_roster_does_not_show_its_token() -> None:
 @virtual
 async def test_what_we_wrote_is_there_at_once_and_no_news() -> None:
     """Neither our own answer nor the list that agrees with it wakes anybody."""
-    watcher = Watcher(Platform(row("a"), row("b")))
+    watcher = Watcher(ScriptedPlatform(row("a"), row("b")))
     await watcher.roster.look()
     watcher.changed.clear()
 
@@ -303,7 +220,7 @@ async def writes_during_a_list(watcher: Watcher) -> None:
 @virtual
 async def test_a_list_that_began_before_a_write_does_not_undo_it() -> None:
     """It tells what was; what we know better is laid over it."""
-    watcher = Watcher(Platform(row("a"), row("b")))
+    watcher = Watcher(ScriptedPlatform(row("a"), row("b")))
     await watcher.roster.look()
 
     await writes_during_a_list(watcher)
@@ -316,7 +233,7 @@ async def test_a_list_that_began_before_a_write_does_not_undo_it() -> None:
 @virtual
 async def test_the_next_list_is_believed_again() -> None:
     """Also where it says, byte for byte, what the one under way said: somebody undid all of it in between."""
-    platform = Platform(row("a"), row("b"))
+    platform = ScriptedPlatform(row("a"), row("b"))
     before = dict(platform.rows)
     watcher = Watcher(platform)
     await watcher.roster.look()
@@ -333,7 +250,7 @@ async def test_the_next_list_is_believed_again() -> None:
 @virtual
 async def test_a_twin_does_not_take_the_place_of_the_first() -> None:
     """The platform made the slug unique: the row that had it keeps it here, too."""
-    watcher = Watcher(Platform(row("a")))
+    watcher = Watcher(ScriptedPlatform(row("a")))
     await watcher.roster.look()
 
     twin = await watcher.roster.create({"slug": "a"})
@@ -347,7 +264,7 @@ async def test_a_twin_does_not_take_the_place_of_the_first() -> None:
 async def test_a_workload_that_turns_out_to_be_gone() -> None:
     """A PATCH that finds nothing takes the row out; a DELETE that finds nothing waits for a list to confirm it."""
     gone = PlatformFailure(Reason.PLATFORM_REFUSED, "It is not there.", status=404)
-    platform = Platform(row("a"), row("b"))
+    platform = ScriptedPlatform(row("a"), row("b"))
     watcher = Watcher(platform)
     await watcher.roster.look()
     platform.fails.append(gone)
@@ -368,7 +285,7 @@ def test_a_write_that_was_lost_makes_the_roster_uncertain(operation: str, error:
 
     @virtual
     async def check() -> None:
-        watcher = Watcher(Platform(row("a")))
+        watcher = Watcher(ScriptedPlatform(row("a")))
         await watcher.roster.look()
         await asyncio.sleep(10)
         watcher.platform.fails.append(error)
@@ -393,7 +310,7 @@ async def test_a_guard_stops_writes_and_nothing_else() -> None:
     def guard() -> None:
         raise RuntimeError("not the leader")
 
-    watcher = Watcher(Platform(row("a")), guard=guard)
+    watcher = Watcher(ScriptedPlatform(row("a")), guard=guard)
     await watcher.roster.look()
 
     for write in (
@@ -410,7 +327,7 @@ async def test_a_guard_stops_writes_and_nothing_else() -> None:
 @virtual
 async def test_creations_of_one_slug_never_overlap() -> None:
     """Each slug has one lock, each project its own."""
-    one, other = Watcher(Platform()).roster, Watcher(Platform()).roster
+    one, other = Watcher(ScriptedPlatform()).roster, Watcher(ScriptedPlatform()).roster
 
     assert one.creation("a") is one.creation("a")
     assert one.creation("a") is not one.creation("b")
@@ -423,7 +340,7 @@ async def test_creations_of_one_slug_never_overlap() -> None:
 @virtual
 async def test_one_probe_and_the_same_error_for_all() -> None:
     """A fleet that wakes while the platform is down makes one call; who comes later is told at once, with the wait."""
-    watcher = Watcher(Platform(row("a")))
+    watcher = Watcher(ScriptedPlatform(row("a")))
     watcher.platform.down = DOWN
 
     errors = await settled(*(watcher.roster.look() for _ in range(100)))
@@ -441,7 +358,7 @@ async def test_one_probe_and_the_same_error_for_all() -> None:
 @virtual
 async def test_what_is_known_stays_known() -> None:
     """Whoever can do with the rows that are there is not troubled."""
-    watcher = Watcher(Platform(row("a")))
+    watcher = Watcher(ScriptedPlatform(row("a")))
     await watcher.roster.look()
     watcher.platform.down = DOWN
     await asyncio.sleep(30)
@@ -458,7 +375,7 @@ async def test_what_is_known_stays_known() -> None:
 @virtual
 async def test_when_the_gate_opens_one_list_goes_ahead_of_all_writes() -> None:
     """A hundred writes that wait send one probe; while it fails none of them is sent."""
-    watcher = Watcher(Platform())
+    watcher = Watcher(ScriptedPlatform())
     watcher.platform.down = DOWN
     await settled(watcher.roster.look())
     await asyncio.sleep(1.1)
@@ -478,7 +395,7 @@ async def test_when_the_gate_opens_one_list_goes_ahead_of_all_writes() -> None:
 @virtual
 async def test_waits_grow_up_to_the_interval() -> None:
     """One, two, four … seconds, up to a tenth less; so that control is back within one interval."""
-    watcher = Watcher(Platform(), Pace(interval=10.0))
+    watcher = Watcher(ScriptedPlatform(), Pace(interval=10.0))
     watcher.platform.down, watcher.platform.takes = DOWN, 0.0
     waits = []
     for _ in range(8):
@@ -502,7 +419,7 @@ def test_retry_after_is_the_least(operation: str) -> None:
     @virtual
     async def check() -> None:
         random.seed(1)
-        watcher = Watcher(Platform(row("a")))
+        watcher = Watcher(ScriptedPlatform(row("a")))
         await watcher.roster.look()
         watcher.platform.fails.append(limited(60.0))
         call = anew(watcher.roster) if operation == "list" else watcher.roster.create({"slug": "c"})
@@ -526,7 +443,7 @@ def test_retry_after_is_the_least(operation: str) -> None:
 @virtual
 async def test_a_refused_credential_is_left_alone_for_minutes() -> None:
     """A new token is another roster; this one is tried slowly, for the platform may change its mind."""
-    watcher = Watcher(Platform(), Pace(patience=300.0))
+    watcher = Watcher(ScriptedPlatform(), Pace(patience=300.0))
     watcher.platform.down = REJECTED
     await settled(watcher.roster.look())
 
@@ -541,7 +458,7 @@ def test_what_a_person_may_have_mended_is_tried_at_once(error: Exception, calls:
 
     @virtual
     async def check() -> None:
-        watcher = Watcher(Platform())
+        watcher = Watcher(ScriptedPlatform())
         await watcher.roster.look()
         watcher.platform.down = error
         await asyncio.sleep(10)
@@ -560,7 +477,7 @@ def test_what_a_person_may_have_mended_is_tried_at_once(error: Exception, calls:
 @virtual
 async def test_a_token_that_is_revoked_while_we_write_closes_the_gate() -> None:
     """Hundreds of writes would be refused one by one."""
-    watcher = Watcher(Platform(row("a")))
+    watcher = Watcher(ScriptedPlatform(row("a")))
     await watcher.roster.look()
     watcher.platform.down = REJECTED
 
@@ -573,7 +490,7 @@ async def test_a_token_that_is_revoked_while_we_write_closes_the_gate() -> None:
 @virtual
 async def test_a_refused_write_troubles_nobody_else() -> None:
     """A declaration that the platform does not take is that Workload's trouble."""
-    watcher = Watcher(Platform())
+    watcher = Watcher(ScriptedPlatform())
     await watcher.roster.look()
     watcher.platform.fails.append(REFUSED)
     await settled(watcher.roster.create({"slug": "bad"}))
@@ -585,7 +502,7 @@ async def test_a_refused_write_troubles_nobody_else() -> None:
 @virtual
 async def test_one_write_without_an_answer_is_asked_about_at_once() -> None:
     """It may be its own fault: a list tells, before the next write, and without a wait."""
-    watcher = Watcher(Platform())
+    watcher = Watcher(ScriptedPlatform())
     await watcher.roster.look()
     watcher.platform.fails.append(LOST)
     await settled(watcher.roster.create({"slug": "slow"}))
@@ -606,7 +523,7 @@ def test_a_later_failure_does_not_shorten_a_wait(late: str) -> None:
 
     @virtual
     async def check() -> None:
-        platform = Platform(row("a"))
+        platform = ScriptedPlatform(row("a"))
         watcher = Watcher(platform)
         await watcher.roster.look()
         await asyncio.sleep(10)
@@ -627,7 +544,7 @@ def test_a_later_failure_does_not_shorten_a_wait(late: str) -> None:
 @virtual
 async def test_a_list_that_began_before_the_trouble_does_not_end_it() -> None:
     """Its success says nothing of a limit that was reached later."""
-    platform = Platform(row("a"))
+    platform = ScriptedPlatform(row("a"))
     watcher = Watcher(platform)
     await watcher.roster.look()
     platform.takes = 2.0
@@ -646,7 +563,7 @@ async def test_a_list_that_began_before_the_trouble_does_not_end_it() -> None:
 @virtual
 async def test_the_end_of_a_trouble_is_told_once() -> None:
     """Those that it stopped come back; and the next trouble is one to speak of again."""
-    watcher = Watcher(Platform(row("a")))
+    watcher = Watcher(ScriptedPlatform(row("a")))
     await watcher.roster.look()
     for _ in range(2):
         watcher.platform.down = DOWN
@@ -664,7 +581,7 @@ async def test_the_end_of_a_trouble_is_told_once() -> None:
 @virtual
 async def test_a_list_that_is_none_closes_the_gate() -> None:
     """The rows that are known are not given up for an answer that cannot be read."""
-    watcher = Watcher(Platform(row("a")))
+    watcher = Watcher(ScriptedPlatform(row("a")))
     await watcher.roster.look()
     watcher.platform.extra = [{"id": "x", "slug": "y", "name": "\ud800"}]
     whole = watcher.platform.list_workloads
@@ -684,7 +601,7 @@ async def test_a_list_that_is_none_closes_the_gate() -> None:
 @virtual
 async def test_readiness_streams_wait_at_the_gate_too() -> None:
     """No storm of streams after an outage."""
-    watcher = Watcher(Platform(row("a")))
+    watcher = Watcher(ScriptedPlatform(row("a")))
 
     async def first() -> Phase:
         async with aclosing(watcher.roster.phases("a")) as stream:
@@ -736,7 +653,7 @@ async def test_a_bucket_that_rested_holds_no_more_than_a_burst() -> None:
 @virtual
 async def test_calls_of_one_credential_keep_the_rate() -> None:
     """Lists and writes together."""
-    watcher = Watcher(Platform(), Pace(rate=5.0, burst=5.0))
+    watcher = Watcher(ScriptedPlatform(), Pace(rate=5.0, burst=5.0))
     watcher.platform.takes = 0.01
     await watcher.roster.look()
     await settled(*(watcher.roster.create({"slug": f"s{number}"}) for number in range(24)))
@@ -752,7 +669,7 @@ class Fleet:
     """All rosters, over one platform per base URL."""
 
     def __init__(self, *, interval: float = 30.0) -> None:
-        self.platform = Platform(row("a"))
+        self.platform = ScriptedPlatform(row("a"))
         self.changed: list[set[str]] = []
         self.recovered: list[float] = []
         self.rosters = Rosters(

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,14 +154,19 @@ def compare(declared: Mapping[str, Any], live: LiveWorkload, applied: tuple[Appl
     return Comparison(tuple(differences), tuple(settled))
 
 
-def applied_records(declared: Mapping[str, Any], answer: LiveWorkload) -> tuple[AppliedField, ...]:
-    """What to remember after a write: each declared leaf beside what the platform made of it."""
-    return tuple(_record(unit) for unit in _units(leaves(declared, answer)))
+def applied_records(
+    declared: Mapping[str, Any], answer: LiveWorkload, sent: Collection[str] = COMPARED
+) -> tuple[AppliedField, ...]:
+    """What to remember after a write of these wire fields: each declared leaf beside what the platform made of it.
+
+    Of a field that was not sent the answer proves nothing: somebody else may have moved it in the meantime.
+    """
+    return tuple(_record(unit) for unit in _units(leaves(declared, answer)) if unit.path[0] in sent)
 
 
-def kept_by_platform(declared: Mapping[str, Any], answer: LiveWorkload) -> tuple[str, ...]:
-    """The fields of which the platform's answer to a write has a value of its own: normalised, or clamped."""
-    return tuple(leaf.field for leaf in leaves(declared, answer) if not leaf.equal)
+def kept_by_platform(declared: Mapping[str, Any], answer: LiveWorkload, sent: Collection[str]) -> tuple[str, ...]:
+    """The fields that were sent and of which the answer has a value of its own: normalised, or clamped."""
+    return tuple(leaf.field for leaf in leaves(declared, answer) if leaf.path[0] in sent and not leaf.equal)
 
 
 def declaration_moved(declared: Mapping[str, Any], applied: tuple[AppliedField, ...]) -> bool:

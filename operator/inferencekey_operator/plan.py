@@ -100,6 +100,11 @@ class Plan:
     task_type_differs: bool = False
 
     @property
+    def sent(self) -> frozenset[str]:
+        """The wire fields that are sent, if it is carried out."""
+        return frozenset(self.step.body) if self.perform and isinstance(self.step, Create | Update) else frozenset()
+
+    @property
     def held(self) -> bool:
         """Whether a step is withheld, and so waits for an approval."""
         return self.step is not None and not self.perform

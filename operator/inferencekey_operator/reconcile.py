@@ -18,7 +18,7 @@ from inferencekey_operator.cluster import ClusterError
 from inferencekey_operator.conditions import Report
 from inferencekey_operator.creation import create, refuse_the_outdated, wait_for_the_uncertain
 from inferencekey_operator.credentials import with_remedy
-from inferencekey_operator.drift import declaration_moved, declared_document, kept_by_platform
+from inferencekey_operator.drift import compare, declaration_moved, declared_document, kept_by_platform
 from inferencekey_operator.errors import Actor, ConfigurationError, OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.readiness import Phase
 from inferencekey_operator.inferencekey.wire import LiveWorkload
@@ -27,6 +27,9 @@ from inferencekey_operator.plan import Create, Plan, Situation, Update, decide
 from inferencekey_operator.status import DriftClass, Readiness
 from inferencekey_operator.workload import Workload
 from inferencekey_operator.world import AskedAgainError, World
+
+IDLERS_FOLLOWED = 60.0
+"""Seconds that the start of a workload is followed which may well stay idle for ever."""
 
 
 class Reconciler:
@@ -148,6 +151,8 @@ class Reconciler:
             raise refused
         if refused is not None:
             raise AskedAgainError(world.settings.interval)
+        if ours and plan.sent and compare(observed.declared, ours, workload.status.last_applied).differences:
+            raise AskedAgainError(0.0)  # somebody changed another field meanwhile
 
     def _told(
         self, situation: Situation, observed: Observed, plan: Plan, report: Report, live: LiveWorkload | None
@@ -156,7 +161,7 @@ class Reconciler:
             return []
         told = announce(situation.workload, report, plan, observed.policy, live)
         if plan.perform and live is not None:
-            told += kept(kept_by_platform(observed.declared, live))
+            told += kept(kept_by_platform(observed.declared, live, plan.sent))
         return told
 
     def _readiness(self, workload: Workload, plan: Plan) -> Readiness:
@@ -194,7 +199,5 @@ class Reconciler:
         told = not changed and readiness.phase is not None
         if told and (conditions.may_idle(live) or readiness.phase in ("ready", "error")):
             serving.look_later(workload.key, open_stream)
-        elif conditions.may_idle(live):
-            serving.look(workload.key, open_stream)
         else:
-            serving.follow(workload.key, open_stream)
+            serving.follow(workload.key, open_stream, at_most=IDLERS_FOLLOWED if conditions.may_idle(live) else None)

@@ -11,7 +11,7 @@ from inferencekey_operator import endpoint
 from inferencekey_operator.drift import applied_records
 from inferencekey_operator.errors import Reason
 from inferencekey_operator.inferencekey.wire import LiveWorkload
-from inferencekey_operator.plan import Adopt, Create, Plan, Situation
+from inferencekey_operator.plan import Create, Plan, Situation
 from inferencekey_operator.status import AppliedField, EndpointStatus, HandledApproval
 from inferencekey_operator.workload import RECONCILE_REQUESTED_AT, Workload
 
@@ -54,6 +54,9 @@ def _adopted(situation: Situation, plan: Plan) -> bool:
 
 
 def _last_applied(situation: Situation, plan: Plan, live: LiveWorkload) -> tuple[AppliedField, ...]:
-    if plan.perform and not isinstance(plan.step, Adopt):
-        return applied_records(situation.declared, live)
-    return plan.comparison.settled if plan.comparison else situation.workload.status.last_applied
+    settled = plan.comparison.settled if plan.comparison else ()
+    sent = plan.sent
+    if not sent:
+        return settled
+    fresh = {record.field: record for record in applied_records(situation.declared, live, sent)}
+    return tuple(({record.field: record for record in settled} | fresh).values())

@@ -58,24 +58,19 @@ class Serving:
         """How many streams there are, those that wait for a place among them."""
         return len(self._watched)
 
-    def follow(self, key: Key, open_stream: OpenStream) -> None:
-        """Follow until a terminal phase, unless that goes on already."""
+    def follow(self, key: Key, open_stream: OpenStream, *, at_most: float | None = None) -> None:
+        """Follow until a terminal phase, or for so many seconds, unless that goes on already."""
         self._open[key] = open_stream
         watched = self._watched.get(key)
         if watched is None or watched.once:
             self._stop(key)
-            self._start(key, once=False)
+            self._start(key, once=False, at_most=at_most)
 
     def look_later(self, key: Key, open_stream: OpenStream) -> None:
         """Look once, some time in the next interval, and again in each that follows."""
         self._open[key] = open_stream
         if self._interval and key not in self._looks and key not in self._watched:
             self._schedule(key, random.uniform(0.0, self._interval))  # noqa: S311 - spread evenly
-
-    def look(self, key: Key, open_stream: OpenStream) -> None:
-        """Look once, now, unless something is under way."""
-        self._open[key] = open_stream
-        self._start(key, once=True)
 
     def rest(self, key: Key) -> None:
         """No stream and no look; what was told is kept."""
@@ -99,9 +94,9 @@ class Serving:
 
         self._looks[key] = asyncio.get_running_loop().call_later(seconds, look)
 
-    def _start(self, key: Key, *, once: bool) -> None:
+    def _start(self, key: Key, *, once: bool, at_most: float | None = None) -> None:
         if key not in self._watched:
-            task = asyncio.create_task(self._watch(key, once=once), name=f"readiness of {key}")
+            task = asyncio.create_task(self._watch(key, once=once, at_most=at_most), name=f"readiness of {key}")
             self._watched[key] = _Watched(task, once)
 
     def _stop(self, key: Key) -> None:
@@ -112,23 +107,31 @@ class Serving:
         if handle is not None:
             handle.cancel()
 
-    async def _watch(self, key: Key, *, once: bool) -> None:
-        waits = 0
+    async def _watch(self, key: Key, *, once: bool, at_most: float | None) -> None:
         try:
-            while True:
-                try:
-                    if await self._one_turn(key, once=once):
-                        return
-                except OperatorError as error:
-                    log.info("%s: the readiness stream tells nothing: %s", key, error)
-                    if once:
-                        return
-                    await _sleep(REFUSED_WAITS[min(waits, len(REFUSED_WAITS) - 1)])
-                    waits += 1
+            async with asyncio.timeout(at_most):
+                await self._turns(key, once=once)
+        except TimeoutError:
+            log.debug("%s: looked at again in its time", key)
         finally:
             watched = self._watched.get(key)
             if watched is not None and watched.task is asyncio.current_task():
                 del self._watched[key]
+                if at_most is not None:
+                    self.look_later(key, self._open[key])
+
+    async def _turns(self, key: Key, *, once: bool) -> None:
+        waits = 0
+        while True:
+            try:
+                if await self._one_turn(key, once=once):
+                    return
+            except OperatorError as error:
+                log.info("%s: the readiness stream tells nothing: %s", key, error)
+                if once:
+                    return
+                await _sleep(REFUSED_WAITS[min(waits, len(REFUSED_WAITS) - 1)])
+                waits += 1
 
     async def _one_turn(self, key: Key, *, once: bool) -> bool:
         """True once there is nothing more to hear; False where others wanted the place."""

@@ -23,7 +23,7 @@ demo: setup ## the main job on a real Kubernetes and a simulated platform, to wa
 	@$(BIN)/python -m demo
 
 test: check controlplane ## all tests, on the same real control plane
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadscope $(PYTEST_ARGS)
 
 check: setup ## format, lint, types, architecture
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }

@@ -21,6 +21,7 @@ from controlplane.components import CONTROLLER_MANAGER
 from harness import operators, permissions
 from harness.api import Api
 from harness.audit import Audit
+from harness.crowd import Crowd, crowd_of
 from harness.operators import Operator, Surroundings
 from harness.simulator import simulator
 from harness.team import Team
@@ -130,6 +131,16 @@ def team(namespace: str, kubectl: Kubectl, api: Api, platform: Admin) -> Team:
     return made
 
 
+@pytest.fixture(scope="module")
+def crowd(control_plane: Cluster, api: Api, platform: Admin, module_operator: Operator) -> Iterator[Crowd]:
+    """As many teams as a module wants, with the operator at work; they are cleared away when that has ended."""
+    with crowd_of(control_plane, api, platform) as teams:
+        module_operator.see_to_it()
+        yield teams
+        if module_operator.running:
+            module_operator.stop()
+
+
 @pytest.fixture
 def audit(control_plane: Cluster, api: Api) -> Audit:
     """What the API server saw the operator do."""
@@ -146,12 +157,10 @@ def controllers(control_plane: Cluster) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A test that fails shows what the operator logged last."""
     report = yield
     running = getattr(item, "funcargs", {}).get("operator")
-    if report.failed and call.when == "call" and isinstance(running, Operator):
+    if report.failed and isinstance(running, Operator):
         report.sections.append(("The operator's log", running.tail()))
     return report

@@ -1,0 +1,38 @@
+"""Waiting for what has to come, with a bound, and showing what there was instead where it does not come.
+
+Knows nothing of what is waited for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pprint import pformat
+from typing import TypeVar
+
+_Seen = TypeVar("_Seen")
+
+POLL = 0.05
+
+
+def eventually(
+    look: Callable[[], _Seen], holds: Callable[[_Seen], object] = bool, *, within: float = 20.0, poll: float = POLL
+) -> _Seen:
+    """The first value of `look` for which `holds` is true; AssertionError with the last one after `within` seconds.
+
+    A comparison that does not know what it was given, as `"x".__eq__` of None, says NotImplemented: that is no yes.
+    """
+    deadline = time.monotonic() + within
+    while True:
+        seen = look()
+        held = holds(seen)
+        if held is not NotImplemented and held:
+            return seen
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within:g} s; at last there was:\n{pformat(seen, width=120)}")
+        time.sleep(poll)
+
+
+def equals(wanted: object) -> Callable[[object], bool]:
+    """For `eventually`: whether what is seen is this."""
+    return lambda seen: seen == wanted

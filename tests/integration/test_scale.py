@@ -1,0 +1,185 @@
+"""A thousand Workloads of one project: the cost of looking at them does not grow with their number.
+
+The tests share one fleet, in the order in which they stand here; the last one deletes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import pairwise
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from harness.api import EVENTS, WORKLOADS, Api
+from harness.audit import Audit
+from harness.operators import Operator
+from harness.team import Team
+from harness.waiting import equals, eventually
+from inferencekey_simulator.admin import Admin
+from integration.manifests import manifest
+
+SIZE = 1000
+INTERVAL = 2.0
+AT_ONCE = 16
+BOUND = 300.0
+"""Seconds; a quarter of a minute to half of one is usual for a thousand, on two cores that do nothing else."""
+PROJECT = "fleet"
+NAMES = [f"bot-{number:04}" for number in range(SIZE)]
+
+pytestmark = pytest.mark.usefixtures("operator")
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """A thousand Workloads that are ready, with all Events told."""
+
+    team: Team
+    seconds: float
+    """Until they were ready."""
+
+
+@pytest.fixture(scope="module")
+def metrics_port() -> int:
+    """A port that is free now, and below those that the kernel takes for outgoing connections."""
+    for port in random.sample(range(20_000, 30_000), k=100):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no free port among 100 tried")
+
+
+@pytest.fixture(scope="module")
+def operator_options(metrics_port: int) -> tuple[str, ...]:
+    """As in life, but for an interval that can be waited for; readiness of what serves is not asked for again."""
+    return (f"--interval={INTERVAL}s", "--readiness-interval=0", f"--metrics-address=127.0.0.1:{metrics_port}")
+
+
+@pytest.fixture(scope="module")
+def fleet(api: Api, platform: Admin, module_operator: Operator) -> Iterator[Fleet]:
+    """A thousand, applied at once."""
+    module_operator.see_to_it()
+    api.create("/api/v1/namespaces", {"metadata": {"name": PROJECT}})
+    team = Team(PROJECT, lambda *_, **__: pytest.fail("not by kubectl"), api, platform)
+    team.secret()
+    began = time.monotonic()
+    asyncio.run(_create_all(api))
+    eventually(lambda: _verdicts(team), equals({"True Ready": SIZE}), within=BOUND, poll=1.0)
+    seconds = time.monotonic() - began
+    eventually(lambda: _events_told(api), equals(2 * SIZE), within=BOUND, poll=1.0)
+    yield Fleet(team, seconds)
+    api.delete(f"/api/v1/namespaces/{PROJECT}")
+
+
+def test_each_is_made_once(fleet: Fleet) -> None:
+    """A thousand creations, no twin, and few lists: those who wait at the same moment share one."""
+    calls = fleet.team.platform.counters(PROJECT)
+    assert fleet.team.slugs() == NAMES
+    assert (calls["create"], calls["update"], calls["delete"]) == (SIZE, 0, 0)
+    assert calls["list"] <= 10 + 5 * fleet.seconds / INTERVAL
+
+
+@pytest.mark.usefixtures("fleet")
+def test_kubernetes_is_written_to_as_little_as_for_one(audit: Audit) -> None:
+    """Three writes and two Events for each, and a status for a phase that it was seen in."""
+    writes = Counter(f"{write.verb} {write.resource}" for write in audit.writes(0, PROJECT) if write.code < 300)
+    assert writes["patch workloads"] == SIZE
+    assert writes["create configmaps"] == SIZE
+    assert writes["create events"] == 2 * SIZE
+    assert SIZE <= writes["patch workloads/status"] <= 5 * SIZE
+    assert set(writes) == {"patch workloads", "create configmaps", "create events", "patch workloads/status"}
+
+
+def test_at_rest_there_is_one_list_an_interval(fleet: Fleet, audit: Audit) -> None:
+    """Ten intervals: ten lists, at even distances, nothing else asked of the platform and nothing written."""
+    team = fleet.team
+    before, since = audit.mark(), team.platform.last()
+    eventually(lambda: len(team.calls("list", since=since)), equals(11), within=20 * INTERVAL)
+    calls = team.calls(since=since)
+    assert {call["operation"] for call in calls} == {"list"}
+    gaps = [later["monotonic"] - earlier["monotonic"] for earlier, later in pairwise(calls)]
+    assert min(gaps) > 0.8 * INTERVAL, gaps
+    assert max(gaps) < 2 * INTERVAL, gaps
+    assert audit.writes(before) == []
+
+
+def test_nothing_is_written_at_a_restart(fleet: Fleet, audit: Audit, operator: Operator, metrics_port: int) -> None:
+    """All are looked at, out of a handful of lists, and nothing comes of it."""
+    team = fleet.team
+    before, since = audit.mark(), team.platform.last()
+    assert operator.stop() == 0
+    operator.start()
+    eventually(lambda: _looks(metrics_port), lambda looks: looks >= SIZE, within=60)
+    team.pass_intervals(2)
+    assert audit.writes(before) == []
+    assert team.platform_writes(since) == []
+    assert len(team.calls("list", since=since)) <= 10
+
+
+def test_one_that_drifts_is_found_among_them(fleet: Fleet) -> None:
+    """Within an interval or two, and no other is touched."""
+    team = fleet.team
+    since = team.platform.last()
+    team.platform.edit(PROJECT, NAMES[500], model_name="another")
+    eventually(lambda: team.live(NAMES[500])["model_name"], equals("llama-3"), within=4 * INTERVAL)
+    team.pass_intervals(2)
+    assert team.platform_writes(since) == [f"update {NAMES[500]}"]
+
+
+def test_all_are_deleted(fleet: Fleet, api: Api) -> None:
+    """At once: each by one call, and nothing is left on either side."""
+    team = fleet.team
+    since = team.platform.last()
+    api.delete(f"{WORKLOADS}/namespaces/{PROJECT}/workloads")
+    eventually(lambda: len(_all(team)), equals(0), within=BOUND, poll=1.0)
+    assert team.slugs() == []
+    assert Counter(team.platform_writes(since)) == Counter(f"delete {name}" for name in NAMES)
+
+
+async def _create_all(api: Api) -> None:
+    """A few writers with a connection each."""
+    left = iter(NAMES)
+
+    async def write(http: httpx.AsyncClient) -> None:
+        for name in left:
+            answer = await http.post(f"{WORKLOADS}/namespaces/{PROJECT}/workloads", json=manifest(name))
+            assert answer.status_code == 201, answer.text
+
+    async with api.concurrently() as http, asyncio.TaskGroup() as writers:
+        for _ in range(AT_ONCE):
+            writers.create_task(write(http))
+
+
+def _all(team: Team) -> list[dict[str, object]]:
+    return team.api.workloads(PROJECT)
+
+
+def _verdicts(team: Team) -> Counter[str]:
+    return Counter(_verdict(workload) for workload in team.api.workloads(PROJECT))
+
+
+def _verdict(workload: dict[str, dict[str, list[dict[str, str]]]]) -> str:
+    ready = [each for each in workload["status"].get("conditions", []) if each["type"] == "Ready"]
+    return f"{ready[0]['status']} {ready[0]['reason']}" if ready else "new"
+
+
+def _events_told(api: Api) -> int:
+    return len(api.items(f"{EVENTS}/namespaces/{PROJECT}/events"))
+
+
+def _looks(port: int) -> float:
+    """How often a Workload was looked at by this process; 0 while it does not tell."""
+    try:
+        text = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+    except httpx.TransportError:
+        return 0
+    families = text_string_to_metric_families(text)
+    samples = [sample for family in families for sample in family.samples]
+    return sum(sample.value for sample in samples if sample.name == "inferencekey_looks_total")

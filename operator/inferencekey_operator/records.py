@@ -58,5 +58,7 @@ def _last_applied(situation: Situation, plan: Plan, live: LiveWorkload) -> tuple
     sent = plan.sent
     if not sent:
         return settled
-    fresh = {record.field: record for record in applied_records(situation.declared, live, sent)}
-    return tuple(({record.field: record for record in settled} | fresh).values())
+    fresh = applied_records(situation.declared, live, sent)
+    known = {record.field: record for record in (*settled, *fresh)}
+    in_order = (record.field for record in applied_records(situation.declared, live))
+    return tuple(known[field] for field in in_order if field in known)

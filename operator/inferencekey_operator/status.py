@@ -117,7 +117,7 @@ class Drift:
         keyed_by("field", "The fields that differ, at most 32; values are cut at 256 characters."),
     ] = ()
     omitted: Annotated[int, Field(description="How many differing fields are not listed.")] = 0
-    since: Annotated[Timestamp | None, Field(description="When this difference was first seen.")] = None
+    since: Annotated[Timestamp | None, Field(description="When the Workload began to differ.")] = None
     plan_id: Annotated[
         str | None,
         Field(

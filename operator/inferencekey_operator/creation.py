@@ -16,8 +16,11 @@ from inferencekey_operator.workload import Workload
 from inferencekey_operator.world import AskedAgainError, World
 
 
-def wait_for_the_uncertain(world: World, workload: Workload) -> None:
-    """Raises AskedAgainError while a creation that was begun before may still be carried out."""
+def wait_for_the_uncertain(world: World, workload: Workload) -> float:
+    """Raises AskedAgainError while a creation that was begun before may still be carried out.
+
+    Returns since when that is over, in the loop's time: the list that a creation rests on begins later.
+    """
     until, uncertain = world.term.creates_from, world.store.memory(workload.key).uncertain_since
     if uncertain is None and workload.has_finalizer and workload.status.workload_id is None:
         uncertain = world.term.began
@@ -26,6 +29,7 @@ def wait_for_the_uncertain(world: World, workload: Workload) -> None:
     left = until - asyncio.get_running_loop().time()
     if left > 0:
         raise AskedAgainError(left)
+    return until
 
 
 def refuse_the_outdated(world: World, workload: Workload) -> None:

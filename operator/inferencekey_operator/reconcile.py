@@ -62,7 +62,7 @@ class Reconciler:
         """Say what stopped a Workload: not of one that is as it was, while the platform is in trouble as a whole."""
         roster = self._world.rosters.of(workload.key)
         passing = isinstance(error, PlatformFailure) and error.reason.actor is Actor.PLATFORM
-        outage = passing and roster is not None and roster.trouble is not None
+        outage = passing and roster is not None and roster.down
         if outage and settled(workload):
             return
         report = conditions.failure(with_remedy(workload, error))
@@ -97,8 +97,8 @@ class Reconciler:
     async def _create(self, workload: Workload, before: Observed) -> None:
         """Under the slug's lock: look once more, decide once more, send."""
         world, roster = self._world, before.roster
-        await roster.look(max(world.store.memory(workload.key).seen, roster.uncertain_since))
-        wait_for_the_uncertain(world, workload)
+        settled_at = wait_for_the_uncertain(world, workload)
+        await roster.look(max(world.store.memory(workload.key).seen, roster.uncertain_since, settled_at))
         live, known = find(workload, before.identity, roster)
         observed = replace(before, live=live, known=known)
         situation = self._situation(workload, observed)

@@ -1,4 +1,4 @@
-"""One process of the operator: wires the parts, starts them in order, and stops them in order.
+"""One process of the operator: starts the parts in order, and stops them in order.
 
 Everything that exists is listed before the first key is worked: Secrets, ConfigMaps, Namespaces, and all Workloads, so
 that claims on a slug are known before the first call.
@@ -19,21 +19,12 @@ import aiohttp
 import kopf
 
 from inferencekey_operator import handlers, logs
-from inferencekey_operator.claims import Claims
-from inferencekey_operator.cluster import Cluster, ClusterError, Reflector, collection_paths
+from inferencekey_operator.cluster import Cluster, ClusterError
 from inferencekey_operator.controller import Controller
-from inferencekey_operator.events import Recorder
-from inferencekey_operator.inferencekey.connection import Connection
-from inferencekey_operator.inferencekey.roster import Pace, Rosters
-from inferencekey_operator.leadership import Leadership
 from inferencekey_operator.probes import Probes
-from inferencekey_operator.publication import Publication
-from inferencekey_operator.reporter import Reporter
-from inferencekey_operator.serving import Serving
 from inferencekey_operator.settings import Settings
-from inferencekey_operator.store import Store
-from inferencekey_operator.watches import ConfigMaps, Namespaces, Secrets
-from inferencekey_operator.world import World
+from inferencekey_operator.watches import Namespaces
+from inferencekey_operator.wiring import Parts, wire
 
 log = logging.getLogger(__name__)
 
@@ -53,82 +44,43 @@ async def serve(settings: Settings) -> int:
 
 async def _serve(settings: Settings, stop: asyncio.Event, stack: AsyncExitStack) -> int:
     cluster = await _connect(stack)
-    controller = Controller()
-    leadership = Leadership(cluster, controller, settings)
-    connections: dict[str, Connection] = {}
-
-    def connection(base_url: str) -> Connection:
-        if base_url not in connections:
-            connections[base_url] = Connection(base_url, settings.client_timeout)
-            stack.push_async_callback(connections[base_url].close)
-        return connections[base_url]
-
-    rosters = Rosters(
-        connection,
-        Pace(settings.interval, settings.full_round),
-        changed=controller.rows_changed,
-        recovered=controller.platform_recovered,
-        troubled=controller.platform_troubled,
-        guard=leadership.check,
-    )
-    store, recorder = Store(), Recorder(cluster)
-    secrets = Secrets(controller.secret_changed)
-    config_maps = [
-        ConfigMaps(cluster, path, controller.config_map_changed)
-        for path in collection_paths("/api/v1", "configmaps", settings.namespace)
-    ]
-    namespaces = Namespaces(cluster, controller.namespace_changed)
-    serving = Serving(controller.readiness_told, settings.readiness_interval)
-    world = World(
-        settings=settings,
-        store=store,
-        reporter=Reporter(cluster, store, recorder),
-        secrets=secrets,
-        namespace_policies=namespaces.policies.get,
-        rosters=rosters,
-        claims=Claims(partial(controller.queue.add, urgent=True)),
-        publication=Publication(cluster, config_maps),
-        serving=serving,
-        recorder=recorder,
-        term=controller.term,
-    )
-    controller.wire(world)
-    reflectors: list[Reflector] = [
-        *secrets.reflectors(cluster, settings.secret_name, settings.namespace),
-        *config_maps,
-    ]
-    if not settings.namespace:
-        reflectors.append(namespaces)
-    await _serve_probes(settings, controller, stack)
-    async with _background(*(reflector.run for reflector in reflectors), recorder.run):
-        for reflector in reflectors:
+    parts = wire(settings, cluster)
+    stack.push_async_callback(parts.platforms.close)
+    await _serve_probes(settings, parts.controller, stack)
+    async with _background(*(reflector.run for reflector in parts.reflectors), parts.world.recorder.run):
+        for reflector in parts.reflectors:
             await _unless_stopped(reflector.listed.wait(), stop)
         if settings.namespace:
-            await _read_namespaces(cluster, namespaces, settings.namespace)
-        await _list_workloads(cluster, controller, settings)
+            await _read_namespaces(cluster, parts.namespaces, settings.namespace)
+        await _list_workloads(cluster, parts.controller, settings)
         gc.freeze()
         gc.set_threshold(20_000, 50, 50)
-        watching_ends = asyncio.Event()
+        parts.leadership.start()
+        return await _work(settings, cluster, parts, stop)
 
-        async def finish() -> None:
-            """What is in work is finished and the Lease given up before kopf ends, for it ends every task it sees."""
-            await leadership.end()
-            serving.close()
-            rosters.close()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(recorder.flush(), 2.0)
-            watching_ends.set()
 
-        leadership.start()
-        async with _background(
-            partial(_read_namespaces_again, cluster, namespaces, settings),
-            lambda: controller.rounds(lambda: cluster.workloads(settings.namespace)),
-        ):
-            watching = asyncio.ensure_future(_watch(controller, cluster, settings, stop, watching_ends))
-            await _first(watching, stop.wait())
-            log.info("stopping")
-            await finish()
-            return await watching
+async def _work(settings: Settings, cluster: Cluster, parts: Parts, stop: asyncio.Event) -> int:
+    """From the first event to the last; 1 where the watch gave up by itself."""
+    watching_ends = asyncio.Event()
+    async with _background(
+        partial(_read_namespaces_again, cluster, parts.namespaces, settings),
+        lambda: parts.controller.rounds(lambda: cluster.workloads(settings.namespace)),
+    ):
+        watching = asyncio.ensure_future(_watch(parts.controller, cluster, settings, stop, watching_ends))
+        await _first(watching, stop.wait())
+        log.info("stopping")
+        await _finish(parts)
+        watching_ends.set()
+        return await watching
+
+
+async def _finish(parts: Parts) -> None:
+    """What is in work is finished and the Lease given up before kopf ends, for it ends every task it sees."""
+    await parts.leadership.end()
+    parts.world.serving.close()
+    parts.world.rosters.close()
+    with suppress(TimeoutError):
+        await asyncio.wait_for(parts.world.recorder.flush(), 2.0)
 
 
 async def _serve_probes(settings: Settings, controller: Controller, stack: AsyncExitStack) -> None:

@@ -1,0 +1,100 @@
+"""Puts the parts of one operator process together; starts nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+
+from inferencekey_operator.claims import Claims
+from inferencekey_operator.cluster import Cluster, Reflector, collection_paths
+from inferencekey_operator.controller import Controller
+from inferencekey_operator.events import Recorder
+from inferencekey_operator.inferencekey.connection import Connection
+from inferencekey_operator.inferencekey.roster import Pace, Rosters
+from inferencekey_operator.leadership import Leadership
+from inferencekey_operator.publication import Publication
+from inferencekey_operator.reporter import Reporter
+from inferencekey_operator.serving import Serving
+from inferencekey_operator.settings import Settings
+from inferencekey_operator.store import Store
+from inferencekey_operator.watches import ConfigMaps, Namespaces, Secrets
+from inferencekey_operator.world import World
+
+
+class Platforms:
+    """One connection per platform, opened when it is first needed."""
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._connections: dict[str, Connection] = {}
+
+    def connection(self, base_url: str) -> Connection:
+        """The one to this platform."""
+        if base_url not in self._connections:
+            self._connections[base_url] = Connection(base_url, self._timeout)
+        return self._connections[base_url]
+
+    async def close(self) -> None:
+        """No further call."""
+        for connection in self._connections.values():
+            await connection.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the process starts and stops; the rest hangs on these."""
+
+    controller: Controller
+    leadership: Leadership
+    platforms: Platforms
+    namespaces: Namespaces
+    reflectors: tuple[Reflector, ...]
+
+    @property
+    def world(self) -> World:
+        """What a look at a Workload works with."""
+        return self.controller.world
+
+
+def wire(settings: Settings, cluster: Cluster) -> Parts:
+    """All parts, each knowing those it works with."""
+    controller = Controller()
+    leadership = Leadership(cluster, controller, settings)
+    platforms = Platforms(settings.client_timeout)
+    secrets = Secrets(controller.secret_changed)
+    namespaces = Namespaces(cluster, controller.namespace_changed)
+    config_maps = _config_maps(settings, cluster, controller)
+    rosters = Rosters(
+        platforms.connection,
+        Pace(settings.interval, settings.full_round),
+        changed=controller.rows_changed,
+        recovered=controller.platform_recovered,
+        troubled=controller.platform_troubled,
+        guard=leadership.check,
+    )
+    store, recorder = Store(), Recorder(cluster)
+    controller.wire(
+        World(
+            settings=settings,
+            store=store,
+            reporter=Reporter(cluster, store, recorder),
+            secrets=secrets,
+            namespace_policies=namespaces.policies.get,
+            rosters=rosters,
+            claims=Claims(partial(controller.queue.add, urgent=True)),
+            publication=Publication(cluster, config_maps),
+            serving=Serving(controller.readiness_told, settings.readiness_interval),
+            recorder=recorder,
+            term=controller.term,
+        )
+    )
+    watches = (*secrets.reflectors(cluster, settings.secret_name, settings.namespace), *config_maps)
+    return Parts(
+        controller, leadership, platforms, namespaces, watches if settings.namespace else (*watches, namespaces)
+    )
+
+
+def _config_maps(settings: Settings, cluster: Cluster, controller: Controller) -> list[ConfigMaps]:
+    paths: Iterable[str] = collection_paths("/api/v1", "configmaps", settings.namespace)
+    return [ConfigMaps(cluster, path, controller.config_map_changed) for path in paths]

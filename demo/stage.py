@@ -5,7 +5,6 @@ Decides what is started in which order, and that every wait has a bound. What is
 
 from __future__ import annotations
 
-import json
 import shlex
 import subprocess
 import time
@@ -134,17 +133,10 @@ def _start_simulator(cluster: Cluster, simulator: Child) -> str:
 
 def _install(cluster: Cluster) -> None:
     cluster.kubectl("apply", "--server-side", "-f", "crds")
-    _poll("the CRD is established", lambda: _established(cluster), lambda: "it is not yet", 30.0, ())
+    _poll("the CRD is established", lambda: cluster.established("workloads.inferencekey.com"), lambda: "it is not yet", 30.0, ())
     cluster.kubectl("create", "namespace", NAMESPACE)
     platform = cluster.directory / "platform.env"
     cluster.kubectl("-n", NAMESPACE, "create", "secret", "generic", "inferencekey", f"--from-env-file={platform}")
-
-
-def _established(cluster: Cluster) -> bool:
-    """`kubectl wait`, and jsonpath too, fail on a CRD that is so new that it has no conditions at all."""
-    stored = json.loads(cluster.kubectl("get", "crd", "workloads.inferencekey.com", "-o", "json").stdout)
-    conditions = stored.get("status", {}).get("conditions") or ()
-    return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
 
 
 def _start_operator(operator: Child) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from inferencekey_operator.drift import FieldDiff
+from inferencekey_operator.drift import FieldDiff, declared_document, declared_leaves, fingerprint
 from inferencekey_operator.errors import Actor, OperatorError, Reason
 from inferencekey_operator.inferencekey.wire import LiveWorkload
 from inferencekey_operator.plan import Adopt, Create, Plan
@@ -90,13 +90,23 @@ def failure(error: OperatorError) -> Report:
     return Report(error.reason, error.message)
 
 
-def suspended(workload: Workload, *, moved: bool) -> Report:
+def suspended(workload: Workload) -> Report:
     """The report of a Workload that is not looked at: Ready stays True only while the declaration stays."""
     ready = condition(workload.status, "Ready")
-    if ready is not None and ready.status == "True" and not moved:
+    if ready is not None and ready.status == "True" and not _moved(workload):
         known = Reason(ready.reason) if ready.reason in set(Reason) else Reason.READY
         return Report(known, ready.message, ready=True, suspended=True)
     return Report(Reason.SUSPENDED, SUSPENDED, suspended=True)
+
+
+def _moved(workload: Workload) -> bool:
+    """Whether anything is declared that was neither applied nor, as a drift that is tolerated, judged."""
+    applied = {record.field: record.declared for record in workload.status.last_applied}
+    judged = {shown.field: shown.declared for shown in workload.status.drift.fields}
+    return any(
+        applied.get(leaf.field) != fingerprint(leaf.declared) and judged.get(leaf.field) != _show(leaf.declared)
+        for leaf in declared_leaves(declared_document(workload))
+    )
 
 
 def verdict(workload: Workload, plan: Plan, live: LiveWorkload | None, readiness: Readiness) -> Report:

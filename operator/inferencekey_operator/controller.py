@@ -15,12 +15,12 @@ from typing import Any
 
 from inferencekey_operator import metrics
 from inferencekey_operator.cluster import ClusterError
-from inferencekey_operator.credentials import pinned_identity
 from inferencekey_operator.deletion import Deletion
 from inferencekey_operator.errors import Actor, OperatorError
 from inferencekey_operator.inferencekey.roster import Roster
 from inferencekey_operator.keys import Key
 from inferencekey_operator.leader import LeadershipLostError
+from inferencekey_operator.observe import stake
 from inferencekey_operator.reconcile import Reconciler
 from inferencekey_operator.store import key_of
 from inferencekey_operator.workload import Workload
@@ -72,8 +72,8 @@ class Controller:
         key = key_of(body)
         if self.world.store.observe(body):
             workload = self.world.store.get(key)
-            if workload is not None and (pinned := pinned_identity(workload)):
-                self.world.claims.stake(workload, pinned, proven=False)
+            if workload is not None:
+                stake(self.world, workload)
             if self.queue.working(key):
                 self._seen_at_work.add(key)
             else:
@@ -183,7 +183,7 @@ class Controller:
             self.queue.add_after(key, later.seconds, urgent=True)
         except OperatorError as error:
             result = str(error.reason)
-            await self._stopped(key, error)
+            await self._stopped(workload, error)
         except ClusterError as error:
             result = "cluster"
             self._refused(key, error)
@@ -206,10 +206,17 @@ class Controller:
         else:
             await self._reconciler.ensure(workload)
 
-    async def _stopped(self, key: Key, error: OperatorError) -> None:
-        """An error of the platform's or a person's: told in the status, and looked at again in its time."""
+    async def _stopped(self, looked_at: Workload, error: OperatorError) -> None:
+        """An error of the platform's or a person's: told in the status, and looked at again in its time.
+
+        Never told of a declaration that came while `looked_at` was looked at: that deserves a look of its own.
+        """
+        key = looked_at.key
         workload = self.world.store.get(key)
         if workload is None:
+            return
+        if not self.world.store.current(looked_at):
+            self.queue.add(key, urgent=True)
             return
         log.debug("%s: %s", key, error)
         try:

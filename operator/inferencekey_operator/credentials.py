@@ -20,9 +20,11 @@ from inferencekey_operator.workload import Workload
 PROJECT_KEY = "INFERENCEKEY_PROJECT"
 BASE_URL_KEY = "INFERENCEKEY_BASE_URL"
 
-_OF_THE_TOKEN = frozenset(
+OF_THE_TOKEN = frozenset(
     (Reason.TOKEN_REJECTED, Reason.PROJECT_MISMATCH, Reason.SCOPE_INSUFFICIENT, Reason.WRONG_CREDENTIAL_TYPE)
 )
+"""What the platform says of a token that another token would mend."""
+
 _CONTROL_TOKEN = re.compile(r"ik_sdk_[0-9a-f]{8}_[0-9a-f]{64}")
 _TOKEN_ANYWHERE = re.compile(CREDENTIAL, re.IGNORECASE)
 
@@ -171,7 +173,7 @@ def _base_url(workload: Workload, secret: Mapping[str, str], allowed: Allowed) -
 def with_remedy(workload: Workload, error: OperatorError) -> OperatorError:
     """What the platform said of a credential, with the command that puts another one into the Secret."""
     key = workload.spec.token_secret_ref.key
-    if error.reason not in _OF_THE_TOKEN or "kubectl" in error.message:
+    if error.reason not in OF_THE_TOKEN or "kubectl" in error.message:
         return error
     return ConfigurationError(error.reason, f"{error.message} {_patch(workload, key, '<your ik_sdk_ token>')}")
 

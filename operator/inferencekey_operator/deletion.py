@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from inferencekey_operator import conditions
 from inferencekey_operator.brakes import confirmed
 from inferencekey_operator.cluster import ClusterError
-from inferencekey_operator.credentials import credential, pinned_identity
+from inferencekey_operator.credentials import OF_THE_TOKEN, credential, pinned_identity
 from inferencekey_operator.errors import Actor, OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.roster import Roster
 from inferencekey_operator.inferencekey.wire import LiveWorkload
@@ -49,7 +49,7 @@ class Deletion:
         except OperatorError as error:
             await self._out_of_reach(workload, error)
             return
-        world.claims.stake(workload, who, proven=True)
+        world.claims.stake(key, who, lambda: roster.proven)
         if world.claims.rival(key) is not None:
             await self._let_go(workload, "Its slug belongs to another Workload")
             return
@@ -58,7 +58,14 @@ class Deletion:
             self._wait_until_certain(workload, roster)
             await self._release_the_absent(workload, roster)
             return
-        if not await roster.delete(row.id):
+        try:
+            confirmed = await roster.delete(row.id)
+        except PlatformFailure as error:
+            if error.reason not in OF_THE_TOKEN:
+                raise
+            await self._out_of_reach(workload, error)
+            return
+        if not confirmed:
             deny(world.store.memory(key), roster)
         world.recorder.workload(workload, Reason.DELETING, f"Deleted {row.id} from the platform")
         await self._release(workload)

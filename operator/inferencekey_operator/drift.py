@@ -169,11 +169,9 @@ def kept_by_platform(declared: Mapping[str, Any], answer: LiveWorkload, sent: Co
     return tuple(leaf.field for leaf in leaves(declared, answer) if leaf.path[0] in sent and not leaf.equal)
 
 
-def declaration_moved(declared: Mapping[str, Any], applied: tuple[AppliedField, ...]) -> bool:
-    """Whether anything is declared now that was not what was applied last; the platform is not looked at."""
-    known = {record.field: record.declared for record in applied}
-    found = tuple(leaf for field in COMPARED for leaf in _walk((field,), declared.get(field), None))
-    return any(known.get(unit.field) != fingerprint(unit.declared) for unit in _units(found))
+def declared_leaves(declared: Mapping[str, Any]) -> tuple[Leaf, ...]:
+    """What is remembered of a declaration, without a look at the platform; `live` is None."""
+    return _units(tuple(leaf for field in COMPARED for leaf in _walk((field,), declared.get(field), None)))
 
 
 def canonical(value: Any) -> str:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, NoReturn
 
 from inferencekey_operator.conditions import condition
-from inferencekey_operator.credentials import Credential, credential, identity, refuse_secrets
+from inferencekey_operator.credentials import Credential, credential, identity, pinned_identity, refuse_secrets
 from inferencekey_operator.drift import declared_document
 from inferencekey_operator.errors import Actor, ConfigurationError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.roster import Roster
@@ -50,10 +51,10 @@ async def observe(world: World, workload: Workload) -> Observed:
         raise
     ref = workload.spec.token_secret_ref
     roster = world.rosters.use(workload.key, found.base_url, found.project, found.token)
+    stake(world, workload)
     await roster.look(_fresh_since(workload, world.store.memory(workload.key), roster))
     world.secrets.keep(workload.namespace, ref.name, ref.key, found.project)
-    world.claims.stake(workload, who, proven=True)
-    _refuse_rivals(world, workload, who)
+    refuse_rivals(world, workload, who)
     live, known = find(workload, who, roster)
     return Observed(who, roster, policy, declared, live, known)
 
@@ -66,6 +67,20 @@ def _prepare(world: World, workload: Workload) -> tuple[OnDrift, dict[str, Any],
     secret = world.secrets.get(workload.namespace, workload.spec.token_secret_ref.name)
     found = credential(workload, secret, world.allowed)
     return policy, declared, found, identity(workload, found)
+
+
+def stake(world: World, workload: Workload) -> None:
+    """Claim the identity, as soon as it is known; the claim counts once the platform accepts the credential."""
+    try:
+        secret = world.secrets.get(workload.namespace, workload.spec.token_secret_ref.name)
+        found = credential(workload, secret, world.allowed)
+        who = identity(workload, found)
+    except ConfigurationError:
+        if pinned := pinned_identity(workload):
+            world.claims.stake(workload.key, pinned, lambda: False)
+        return
+    proof = partial(world.rosters.proven, found.base_url, found.project, found.token)
+    world.claims.stake(workload.key, who, proof)
 
 
 def drift_policy(world: World, workload: Workload) -> OnDrift:
@@ -136,11 +151,12 @@ def _fresh_since(workload: Workload, memory: Memory, roster: Roster) -> float:
     return max(memory.seen, roster.uncertain_since)
 
 
-def _refuse_rivals(world: World, workload: Workload, who: Identity) -> None:
+def refuse_rivals(world: World, workload: Workload, who: Identity) -> None:
+    """Raises where the identity belongs to another Workload."""
     rival = world.claims.rival(workload.key)
     if rival is not None:
         raise ConfigurationError(
             Reason.SLUG_CONFLICT,
-            f"Slug {who.slug} of project {who.project} belongs to Workload {rival.key}. This one touches nothing, "
+            f"Slug {who.slug} of project {who.project} belongs to Workload {rival}. This one touches nothing, "
             "and takes over when that one goes. Declare another slug in a new Workload, or delete one of the two.",
         )

@@ -264,7 +264,8 @@ def _verdict(situation: Situation, plan: Plan) -> _Verdict:
     if situation.mass_missing and situation.live is None and situation.policy is OnDrift.RECONCILE:
         return _Verdict(reason=Reason.MASS_MISSING)
     verdict = _TABLE[situation.policy][plan.drift_class or DriftClass.SPEC_CHANGE]
-    return _Verdict(reason=Reason.CONTESTED) if verdict.apply and situation.contested else verdict
+    contested = situation.contested and plan.drift_class is DriftClass.OUT_OF_BAND
+    return _Verdict(reason=Reason.CONTESTED) if verdict.apply and contested else verdict
 
 
 def _adoption_verdict(situation: Situation, plan: Plan) -> _Verdict:

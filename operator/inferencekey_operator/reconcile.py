@@ -18,11 +18,11 @@ from inferencekey_operator.cluster import ClusterError
 from inferencekey_operator.conditions import Report
 from inferencekey_operator.creation import create, refuse_the_outdated, wait_for_the_uncertain
 from inferencekey_operator.credentials import with_remedy
-from inferencekey_operator.drift import compare, declaration_moved, declared_document, kept_by_platform
+from inferencekey_operator.drift import compare, kept_by_platform
 from inferencekey_operator.errors import Actor, ConfigurationError, OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.readiness import Phase
 from inferencekey_operator.inferencekey.wire import LiveWorkload
-from inferencekey_operator.observe import Observed, deny, find, observe, settled
+from inferencekey_operator.observe import Observed, deny, find, observe, refuse_rivals, settled
 from inferencekey_operator.plan import Create, Plan, Situation, Update, decide
 from inferencekey_operator.status import DriftClass, Readiness
 from inferencekey_operator.workload import Workload
@@ -73,8 +73,7 @@ class Reconciler:
         """Suspended: nothing is called, and nothing is written but the condition."""
         self._world.serving.rest(workload.key)
         self._world.rosters.leave(workload.key)
-        moved = declaration_moved(declared_document(workload), workload.status.last_applied)
-        await self._world.reporter.report(workload, conditions.suspended(workload, moved=moved))
+        await self._world.reporter.report(workload, conditions.suspended(workload))
 
     # -- plan --------------------------------------------------------------------------------------------------
 
@@ -99,6 +98,7 @@ class Reconciler:
         world, roster = self._world, before.roster
         settled_at = wait_for_the_uncertain(world, workload)
         await roster.look(max(world.store.memory(workload.key).seen, roster.uncertain_since, settled_at))
+        refuse_rivals(world, workload, before.identity)
         live, known = find(workload, before.identity, roster)
         observed = replace(before, live=live, known=known)
         situation = self._situation(workload, observed)

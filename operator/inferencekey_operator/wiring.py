@@ -82,7 +82,7 @@ def wire(settings: Settings, cluster: Cluster) -> Parts:
             secrets=secrets,
             namespace_policies=namespaces.policies.get,
             rosters=rosters,
-            claims=Claims(partial(controller.queue.add, urgent=True)),
+            claims=Claims(store.get, partial(controller.queue.add, urgent=True)),
             publication=Publication(cluster, config_maps),
             serving=Serving(controller.readiness_told, settings.readiness_interval),
             recorder=recorder,

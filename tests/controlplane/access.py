@@ -6,6 +6,7 @@ Decides how kubectl is run so that it neither reads nor leaves anything of the u
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import subprocess
@@ -84,6 +85,12 @@ class Cluster:
         if check and result.returncode != 0:
             raise KubectlFailedError(arguments, result)
         return result
+
+    def established(self, crd: str) -> bool:
+        """Whether the CRD's kind is served. `kubectl wait` fails on one so new that it has no conditions at all."""
+        found = json.loads(self.kubectl("get", "crd", crd, "-o", "json").stdout)
+        conditions = found.get("status", {}).get("conditions") or ()
+        return any((each["type"], each["status"]) == ("Established", "True") for each in conditions)
 
     def kubeconfig_for_token(self, name: str, token: str) -> Path:
         """A kubeconfig for the bearer of `token`; a later one of the same `name` takes its place."""

@@ -18,6 +18,7 @@ from controlplane import lookup
 from controlplane.access import Cluster
 from controlplane.cluster import ControlPlane, start
 from controlplane.components import CONTROLLER_MANAGER
+from controlplane.waiting import wait_until
 from harness import operators, permissions
 from harness.api import Api
 from harness.audit import Audit
@@ -36,7 +37,7 @@ def control_plane() -> Iterator[Cluster]:
     """A Kubernetes API with the CRD established, audited where it is our own; it ends with the session."""
     with start(lookup.find(), audit=True) as cluster:
         cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
-        cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRDS))
+        wait_until(lambda: cluster.established("workloads.inferencekey.com"))
         if isinstance(cluster, ControlPlane) and cluster.has_controller_manager:
             cluster.restart(CONTROLLER_MANAGER)  # else it hears of the CRD only after most of a minute
         yield cluster

@@ -200,7 +200,7 @@ def loosen(schema: dict[str, Any]) -> None:
 def old_resource(control_plane: Cluster) -> Iterator[str]:
     """A resource whose schema is loose as yet."""
     apply_old(control_plane, loose=True)
-    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{OLD}.inferencekey.com")
+    wait_until(lambda: control_plane.established(f"{OLD}.inferencekey.com"))
     yield f"{OLD}.inferencekey.com"
     control_plane.kubectl("delete", "crd", f"{OLD}.inferencekey.com", "--wait=false")
 

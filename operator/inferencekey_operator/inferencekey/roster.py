@@ -348,6 +348,10 @@ def _again(error: OperatorError, left: float) -> OperatorError:
     return OperatorError(error.reason, error.message, retry_after=left)
 
 
+def _name(base_url: str, project: str, token: str) -> _Name:
+    return (base_url, project, hashlib.sha256(token.encode()).digest())
+
+
 def _retrieve(flight: asyncio.Task[None]) -> None:
     """What a list ended with is told to those who wait for it; there may be none any more."""
     if not flight.cancelled():
@@ -385,13 +389,18 @@ class Rosters:
 
     def use(self, user: Hashable, base_url: str, project: str, token: str) -> Roster:
         """The roster that stands for this credential in this project; the one that `user` had before is left."""
-        name = (base_url, project, hashlib.sha256(token.encode()).digest())
+        name = _name(base_url, project, token)
         if self._used.get(user) != name:
             self.leave(user)
             self._used[user] = name
             self._users.setdefault(name, set()).add(user)
         roster = self._rosters.get(name)
         return self._open(name, token) if roster is None else roster
+
+    def proven(self, base_url: str, project: str, token: str) -> bool:
+        """Whether the platform accepted this credential for this project while somebody used it."""
+        roster = self._rosters.get(_name(base_url, project, token))
+        return roster is not None and roster.proven
 
     def leave(self, user: Hashable) -> None:
         """`user` needs no roster any more; one that nobody needs makes no further call."""

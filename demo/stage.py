@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from controlplane.access import Cluster
@@ -133,7 +134,8 @@ def _start_simulator(cluster: Cluster, simulator: Child) -> str:
 
 def _install(cluster: Cluster) -> None:
     cluster.kubectl("apply", "--server-side", "-f", "crds")
-    _poll("the CRD is established", lambda: cluster.established("workloads.inferencekey.com"), lambda: "it is not yet", 30.0, ())
+    served = partial(cluster.established, "workloads.inferencekey.com")
+    _poll("the CRD is established", served, lambda: "it is not yet", 30.0, ())
     cluster.kubectl("create", "namespace", NAMESPACE)
     platform = cluster.directory / "platform.env"
     cluster.kubectl("-n", NAMESPACE, "create", "secret", "generic", "inferencekey", f"--from-env-file={platform}")

@@ -166,8 +166,11 @@ class Roster:
         """
         await asyncio.sleep(max(0.0, after - asyncio.get_running_loop().time()))
         while self.began <= after:
-            self._raise_while_closed(after)
-            await self._join()
+            pause = self._pause_before_probe(after)
+            if pause > 0:
+                await asyncio.sleep(pause)
+            else:
+                await self._join()
 
     def due_in(self, interval: float) -> float:
         """Seconds until the next list of the interval or, in times of trouble, until the next probe."""
@@ -332,13 +335,21 @@ class Roster:
         self._trouble, self._troubles, self._closed_until = None, 0, float("-inf")
         self._recovered(self)
 
-    def _raise_while_closed(self, after: float = float("-inf")) -> None:
-        """What a person has to mend is tried at once for a need that arose later: it may be mended."""
+    def _raise_while_closed(self) -> None:
         left = self._closed_until - asyncio.get_running_loop().time()
-        if self._trouble is None or left <= 0:
-            return
-        if self._trouble.reason.actor is not Actor.PERSON or after <= self._closed_at:
+        if self._trouble is not None and left > 0:
             raise _again(self._trouble, left)
+
+    def _pause_before_probe(self, after: float) -> float:
+        """Seconds until a list may be tried; raises while the gate is closed.
+
+        What a person has to mend may be mended by the time of a later need: then one probe goes out for all that
+        came meanwhile, and no sooner than a moment after the last one.
+        """
+        if self._trouble is None or self._trouble.reason.actor is not Actor.PERSON or after <= self._closed_at:
+            self._raise_while_closed()
+            return 0.0
+        return self._closed_at + FIRST_BACKOFF - asyncio.get_running_loop().time()
 
 
 def _again(error: OperatorError, left: float) -> OperatorError:

@@ -55,8 +55,7 @@ class Claims:
         counted = [
             (_rank(workload), claimant)
             for claimant, proof in self._claims[identity].items()
-            if (workload := self._workloads(claimant)) is not None
-            and (claimant == key or workload.status.workload_id is not None or proof())
+            if (workload := self._workloads(claimant)) is not None and (claimant == key or _begun(workload) or proof())
         ]
         strongest = min(counted)[1] if counted else key
         return None if strongest == key else strongest
@@ -65,6 +64,11 @@ class Claims:
         """The keys of all Workloads that claim one of these slugs."""
         for slug in slugs:
             yield from self._claims.get(Identity(platform_url, project, slug), ())
+
+
+def _begun(workload: Workload) -> bool:
+    """An id or our finalizer is there: the platform accepted the credential once, for neither comes before that."""
+    return workload.status.workload_id is not None or workload.has_finalizer
 
 
 def _rank(workload: Workload) -> tuple[bool, bool, float, str]:

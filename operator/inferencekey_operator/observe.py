@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from typing import Any, NoReturn
 
 from inferencekey_operator.conditions import condition
@@ -76,10 +75,16 @@ def stake(world: World, workload: Workload) -> None:
         found = credential(workload, secret, world.allowed)
         who = identity(workload, found)
     except ConfigurationError:
-        if pinned := pinned_identity(workload):
+        pinned = pinned_identity(workload)
+        if pinned is None:
+            world.claims.release(workload.key)
+        else:
             world.claims.stake(workload.key, pinned, lambda: False)
         return
-    proof = partial(world.rosters.proven, found.base_url, found.project, found.token)
+
+    def proof() -> bool:  # a closure: what it holds is in no repr
+        return world.rosters.proven(found.base_url, found.project, found.token)
+
     world.claims.stake(workload.key, who, proof)
 
 

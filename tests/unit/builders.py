@@ -14,7 +14,7 @@ from inferencekey_operator import conditions, records
 from inferencekey_operator.drift import applied_records, declared_document
 from inferencekey_operator.errors import Reason
 from inferencekey_operator.inferencekey.wire import LiveWorkload
-from inferencekey_operator.plan import Adopt, Identity, Plan, Situation, create_body, decide
+from inferencekey_operator.plan import Create, Identity, Plan, Situation, Update, decide
 from inferencekey_operator.workload import OnDrift, Readiness, Workload, WorkloadSpec, WorkloadStatus
 
 NOW = datetime(2026, 3, 2, 10, 41, 32, tzinfo=UTC)
@@ -149,10 +149,13 @@ def looked_at(
 
 def carried_out(plan: Plan, workload: Workload, live: LiveWorkload | None) -> LiveWorkload | None:
     """The row after `plan`, on a platform that takes what it is sent as it is."""
-    if not plan.perform or isinstance(plan.step, Adopt):
-        return live
-    declared = create_body(declared_document(workload))
-    return answered(declared | {"task_type": live.task_type} if live else declared)
+    match plan.step if plan.perform else None:
+        case Create(body=body):
+            return answered(body)
+        case Update(body=body) if live is not None:
+            return replace(live, **body)
+        case _:
+            return live
 
 
 def what_is_recorded(situation: Situation, plan: Plan, live: LiveWorkload | None) -> dict[str, Any]:

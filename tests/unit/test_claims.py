@@ -30,9 +30,34 @@ def claimant(key: Key, *, recorded: bool = False, age: int = 0, **metadata: Any)
     return replace(workload, status=replace(workload.status, workload_id="wl_1")) if recorded else workload
 
 
-def winner(claims: Claims, *keys: Key) -> list[Key]:
-    """Those that nobody stands before."""
-    return [key for key in keys if claims.rival(key) is None]
+class Place:
+    """Claims over Workloads, and a platform that accepts credentials: either may change at any time."""
+
+    def __init__(self) -> None:
+        self.workloads: dict[Key, Workload] = {}
+        self.accepted: set[Key] = set()
+        self.freed: list[Key] = []
+        self.claims = Claims(self.workloads.get, self.freed.append)
+
+    def stake(self, workload: Workload, identity: Identity = IDENTITY, *, proven: bool = True) -> None:
+        """`workload` is what stands now, and claims `identity`."""
+        key = workload.key
+        self.workloads[key] = workload
+        (self.accepted.add if proven else self.accepted.discard)(key)
+        self.claims.stake(key, identity, lambda: key in self.accepted)
+
+    def record(self, key: Key) -> None:
+        """The id of what was made is written into the status."""
+        old = self.workloads[key]
+        self.workloads[key] = replace(old, status=replace(old.status, workload_id="wl_1"))
+
+    def begin(self, key: Key) -> None:
+        """A creation begins: the finalizer is set."""
+        self.workloads[key] = replace(self.workloads[key], finalizers=(FINALIZER,))
+
+    def winners(self, *keys: Key) -> list[Key]:
+        """Those that nobody stands before."""
+        return [key for key in keys if self.claims.rival(key) is None]
 
 
 ORDER: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
@@ -49,137 +74,208 @@ ORDER: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 @pytest.mark.parametrize(("why", "stronger", "weaker"), ORDER)
 def test_the_stronger_claim(why: str, stronger: dict[str, Any], weaker: dict[str, Any], first: bool) -> None:
     """In whatever order they come, one holds the slug and the other is told who."""
-    claims = Claims()
+    place = Place()
     staked = [claimant(A, **stronger), claimant(B, **weaker)]
     for workload in staked if first else reversed(staked):
-        claims.stake(workload, IDENTITY, proven=True)
+        place.stake(workload)
 
-    rival = claims.rival(B)
-
-    assert claims.rival(A) is None, why
-    assert rival is not None
-    assert rival.key == A
+    assert place.claims.rival(A) is None, why
+    assert place.claims.rival(B) == A, why
 
 
 def test_a_claim_counts_once_it_is_proven() -> None:
     """A junk token must not squat a slug: until the platform took its credential, the older one stops nobody."""
-    claims = Claims()
-    claims.stake(claimant(A, age=9), IDENTITY, proven=False)
-    claims.stake(claimant(B), IDENTITY, proven=True)
-    assert claims.rival(B) is None
+    place = Place()
+    place.stake(claimant(A, age=9), proven=False)
+    place.stake(claimant(B))
+    assert place.claims.rival(B) is None
 
-    claims.stake(claimant(A, age=9), IDENTITY, proven=True)
+    place.stake(claimant(A, age=9), proven=True)
 
-    assert winner(claims, A, B) == [A]
+    assert place.winners(A, B) == [A]
+
+
+def test_a_proof_that_comes_later_counts_at_once() -> None:
+    """Whoever is about to create asks again: the older one was accepted meanwhile, and staked nothing anew."""
+    place = Place()
+    place.stake(claimant(A, age=9), proven=False)
+    place.stake(claimant(B))
+    assert place.winners(B) == [B]
+
+    place.accepted.add(A)
+
+    assert place.claims.rival(B) == A
+    place.accepted.discard(A)
+    assert place.claims.rival(B) is None
+
+
+def test_a_creation_that_begins_counts_at_once() -> None:
+    """The younger one set its finalizer after both had staked: the older one must not create beside it."""
+    place = Place()
+    place.stake(claimant(A))
+    place.stake(claimant(B, age=9))
+    assert place.winners(A, B) == [B]
+
+    place.begin(A)
+
+    assert (place.claims.rival(A), place.claims.rival(B)) == (None, A)
+
+
+def test_an_id_that_is_recorded_counts_at_once() -> None:
+    """It outranks a finalizer, proves the claim, and nobody has to stake again for it."""
+    place = Place()
+    place.stake(claimant(A), proven=False)
+    place.stake(claimant(B, age=9, finalizers=(FINALIZER,)))
+    assert place.winners(A, B) == [B]
+
+    place.record(A)
+
+    assert (place.claims.rival(A), place.claims.rival(B)) == (None, A)
+
+
+def test_an_id_that_is_gone_counts_no_more() -> None:
+    """A status that lost its id is as weak as it looks: the claim needs its proof again."""
+    place = Place()
+    place.stake(claimant(A, recorded=True), proven=False)
+    place.stake(claimant(B))
+    assert place.winners(A, B) == [A]
+
+    place.workloads[A] = claimant(A)
+
+    assert place.claims.rival(B) is None
+
+
+def test_a_workload_that_nobody_knows_any_more_stops_nobody() -> None:
+    """It went, and its claim was not released yet."""
+    place = Place()
+    place.stake(claimant(A, recorded=True))
+    place.stake(claimant(B))
+
+    del place.workloads[A]
+
+    assert place.claims.rival(B) is None
 
 
 def test_what_is_not_proven_does_not_learn_who_holds_the_slug() -> None:
     """The winner's name is told between proven claims only; whoever asks has been proven before."""
-    claims = Claims()
-    claims.stake(claimant(A), IDENTITY, proven=False)
-    claims.stake(claimant(B, age=9), IDENTITY, proven=False)
+    place = Place()
+    place.stake(claimant(A), proven=False)
+    place.stake(claimant(B, age=9), proven=False)
 
-    assert winner(claims, A, B) == [A, B]
+    assert place.winners(A, B) == [A, B]
 
 
 def test_a_recorded_workload_was_proven_before() -> None:
     """After a restart, what the status records counts before the first call."""
-    claims = Claims()
-    claims.stake(claimant(A, recorded=True), IDENTITY, proven=False)
-    claims.stake(claimant(B, age=9), IDENTITY, proven=True)
+    place = Place()
+    place.stake(claimant(A, recorded=True), proven=False)
+    place.stake(claimant(B, age=9))
 
-    assert winner(claims, A, B) == [A]
+    assert place.winners(A, B) == [A]
 
 
 def test_when_the_winner_goes_the_others_are_told() -> None:
     """Each of them may now have it, and the strongest has."""
-    freed: list[Key] = []
-    claims = Claims(freed.append)
+    place = Place()
     for key, age in ((A, 9), (B, 5), (C, 7)):
-        claims.stake(claimant(key, age=age), IDENTITY, proven=True)
+        place.stake(claimant(key, age=age))
 
-    claims.release(A)
+    place.claims.release(A)
 
-    assert sorted(freed) == [B, C]
-    assert winner(claims, B, C) == [C]
-    assert claims.rival(A) is None
+    assert sorted(place.freed) == [B, C]
+    assert place.winners(B, C) == [C]
+    assert place.claims.rival(A) is None
 
 
 def test_the_last_one_goes_quietly() -> None:
     """Nobody is left to be told; whoever never claimed can go as well."""
-    freed: list[Key] = []
-    claims = Claims(freed.append)
-    claims.stake(claimant(A), IDENTITY, proven=True)
+    place = Place()
+    place.stake(claimant(A))
 
-    claims.release(A)
-    claims.release(A)
-    claims.release(B)
+    place.claims.release(A)
+    place.claims.release(A)
+    place.claims.release(B)
 
-    assert freed == []
-    assert list(claims.holders(PLATFORM, "prod", ["support-bot"])) == []
+    assert place.freed == []
+    assert list(place.claims.holders(PLATFORM, "prod", ["support-bot"])) == []
 
 
 def test_a_claim_that_moves_frees_the_place_it_had() -> None:
     """Before anything is created a Secret may name another project: who waited for the slug is told."""
-    freed: list[Key] = []
-    claims = Claims(freed.append)
-    claims.stake(claimant(A, age=9), IDENTITY, proven=True)
-    claims.stake(claimant(B), IDENTITY, proven=True)
+    place = Place()
+    place.stake(claimant(A, age=9))
+    place.stake(claimant(B))
 
-    claims.stake(claimant(A, age=9), ELSEWHERE, proven=True)
+    place.stake(claimant(A, age=9), ELSEWHERE)
 
-    assert freed == [B]
-    assert winner(claims, A, B) == [A, B]
+    assert place.freed == [B]
+    assert place.winners(A, B) == [A, B]
 
 
 def test_staking_again_frees_nobody() -> None:
     """Each look stakes; that is no news."""
-    freed: list[Key] = []
-    claims = Claims(freed.append)
+    place = Place()
     for _ in range(3):
-        claims.stake(claimant(A), IDENTITY, proven=True)
-        claims.stake(claimant(B), IDENTITY, proven=True)
+        place.stake(claimant(A))
+        place.stake(claimant(B))
 
-    assert freed == []
+    assert place.freed == []
 
 
 def test_holders_are_found_by_slug() -> None:
     """The rows of a list name the Workloads to look at: all that claim a slug, winners or not."""
-    claims = Claims()
-    claims.stake(claimant(A), IDENTITY, proven=True)
-    claims.stake(claimant(B), IDENTITY, proven=False)
-    claims.stake(claimant(C), ELSEWHERE, proven=True)
+    place = Place()
+    place.stake(claimant(A))
+    place.stake(claimant(B), proven=False)
+    place.stake(claimant(C), ELSEWHERE)
 
-    assert set(claims.holders(PLATFORM, "prod", ["other", "support-bot"])) == {A, B}
-    assert set(claims.holders(PLATFORM, "staging", ["support-bot"])) == {C}
-    assert list(claims.holders("https://elsewhere", "prod", ["support-bot"])) == []
-
-
-STAKES = st.tuples(
-    st.sampled_from([A, B, C]),
-    st.sampled_from([IDENTITY, ELSEWHERE]),
-    st.booleans(),
-    st.booleans(),
-    st.integers(0, 2),
-)
+    holders = place.claims.holders
+    assert set(holders(PLATFORM, "prod", ["other", "support-bot"])) == {A, B}
+    assert set(holders(PLATFORM, "staging", ["support-bot"])) == {C}
+    assert list(holders("https://elsewhere", "prod", ["support-bot"])) == []
 
 
-@given(st.lists(STAKES | st.sampled_from([A, B, C]), max_size=12))
+KEYS = st.sampled_from([A, B, C])
+STAKES = st.tuples(KEYS, st.sampled_from([IDENTITY, ELSEWHERE]), st.booleans(), st.booleans(), st.integers(0, 2))
+CHANGES = st.tuples(KEYS, st.sampled_from(["prove", "refuse", "begin", "record"]))
+
+
+def happens(place: Place, staked: dict[Key, Identity], event: Any) -> None:
+    """A release, a stake, or a change that nobody tells the claims of."""
+    match event:
+        case Key() as key:
+            place.claims.release(key)
+            staked.pop(key, None)
+        case (key, identity, proven, recorded, age):
+            place.stake(claimant(key, recorded=recorded, age=age), identity, proven=proven)
+            staked[key] = identity
+        case (key, _) if key not in place.workloads:
+            pass
+        case (key, "begin"):
+            place.begin(key)
+        case (key, "record"):
+            place.record(key)
+        case (key, word):
+            (place.accepted.add if word == "prove" else place.accepted.discard)(key)
+
+
+def rank(workload: Workload) -> tuple[bool, bool, Any, str]:
+    """The order of the table above, once more."""
+    return workload.status.workload_id is None, not workload.finalizers, workload.creation_timestamp, workload.uid
+
+
+@given(st.lists(STAKES | KEYS | CHANGES, max_size=12))
 def test_of_all_that_are_proven_exactly_one_holds_the_slug(events: list[Any]) -> None:
     """Whatever comes and goes: among the proven claims on an identity one has no rival, and it is the others' rival."""
-    claims = Claims()
-    staked: dict[Key, tuple[Identity, bool]] = {}
+    place, staked = Place(), dict[Key, Identity]()
     for event in events:
-        if isinstance(event, Key):
-            claims.release(event)
-            staked.pop(event, None)
-        else:
-            key, identity, proven, recorded, age = event
-            claims.stake(claimant(key, recorded=recorded, age=age), identity, proven=proven)
-            staked[key] = (identity, proven or recorded)
+        happens(place, staked, event)
     for identity in (IDENTITY, ELSEWHERE):
-        proven = [key for key, stake in staked.items() if stake == (identity, True)]
-        holding = winner(claims, *proven)
-        assert len(holding) == bool(proven)
-        rivals = [claims.rival(key) for key in proven if key not in holding]
-        assert all(rival is not None and rival.key == holding[0] for rival in rivals)
+        proven = [
+            key
+            for key, claimed in staked.items()
+            if claimed == identity and (key in place.accepted or place.workloads[key].status.workload_id is not None)
+        ]
+        strongest = min(proven, key=lambda key: rank(place.workloads[key]), default=None)
+        assert place.winners(*proven) == ([strongest] if strongest else [])
+        assert {place.claims.rival(key) for key in proven if key != strongest} <= {strongest}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from inferencekey_operator import conditions
 from inferencekey_operator.conditions import Report, condition, failure, may_idle, suspended
-from inferencekey_operator.drift import declared_document
+from inferencekey_operator.drift import applied_records, declared_document
 from inferencekey_operator.errors import Actor, ConfigurationError, OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.wire import LiveWorkload
 from inferencekey_operator.workload import (
@@ -254,6 +254,15 @@ def test_a_plan_that_is_held_comes_with_the_command_that_approves_it(
     check_status(after.status.to_wire())
 
 
+def with_config_applied(workload: Workload) -> Workload:
+    """`workload` with its config agreed on, where anything was: whatever differs in it, the platform moved."""
+    declared = declared_document(workload)
+    config = [record for record in applied_records(declared, answered(declared)) if record.field == "config"]
+    before = workload.status.last_applied
+    status = replace(workload.status, last_applied=(*before, *config) if before else ())
+    return replace(workload, status=status)
+
+
 @pytest.mark.parametrize(("workload", "live", "policy", "brakes"), [row[1:] for row in HELD], ids=HELD_NAMES)
 def test_the_command_survives_the_longest_names(
     workload: Workload, live: LiveWorkload | None, policy: OnDrift, brakes: dict[str, Any]
@@ -264,7 +273,7 @@ def test_the_command_survives_the_longest_names(
     spec = replace(named.spec, config=dict.fromkeys(config, "ours"), slug="support-bot", name="support-bot")
     row = live and replace(live, config=config)
 
-    after = looked_at(replace(named, spec=spec), row, policy, **brakes)
+    after = looked_at(with_config_applied(replace(named, spec=spec)), row, policy, **brakes)
 
     shown = message(after, "Ready" if words(after)["Ready"][0] == "False" else "Drifted")
     assert shown.endswith(f"approve-plan={after.status.drift.plan_id}")
@@ -568,9 +577,7 @@ def after(workload: Workload, event: Any, now: Any) -> Workload:
     if event == "edit":
         return redeclared(workload, model=workload.spec.model + "+")
     if event == "suspend":
-        return reported(
-            workload, suspended(workload, moved=workload.status.observed_generation != workload.generation), now
-        )
+        return reported(workload, suspended(workload), now)
     approved = workload.status.drift.plan_id if event == "approve" else "0123456789abcdef"
     return annotated(workload, approve_plan=approved or "0123456789abcdef")
 
@@ -612,38 +619,89 @@ def test_a_failure_that_stays_says_the_same(reason: Reason, known: bool) -> None
 # -- suspend -------------------------------------------------------------------------------------------------------
 
 
+REST = at_rest(a_workload())
+TOLERATED = looked_at(redeclared(REST, model="x"), a_live(), IGNORE)
+THEIRS = looked_at(REST, a_live(model_name="theirs"), WARN)
+
+
 @pytest.mark.parametrize(
-    ("before", "moved", "ready", "why"),
+    ("before", "ready", "why"),
     [
-        (at_rest(a_workload()), False, ("True", "Ready"), "it keeps its value"),
-        (at_rest(a_workload()), True, ("False", "Suspended"), "unless the declaration moved"),
-        (a_workload(), True, ("False", "Suspended"), "what was suspended from the start was never Ready"),
-        (looked_at(a_workload(), None, DRY_RUN), True, ("False", "Suspended"), "a plan is not offered any more"),
-        (reported(at_rest(a_workload()), refused()), False, ("False", "Suspended"), "it was not Ready"),
-        (
-            looked_at(redeclared(at_rest(a_workload()), model="x"), a_live(), IGNORE),
-            False,
-            ("True", "DriftTolerated"),
-            "with the word that it had",
-        ),
+        (REST, ("True", "Ready"), "it keeps its value"),
+        (redeclared(REST, model="x"), ("False", "Suspended"), "unless the declaration moved"),
+        (redeclared(REST, deletion_policy="Orphan"), ("True", "Ready"), "which such an edit does not do"),
+        (a_workload(), ("False", "Suspended"), "what was suspended from the start was never Ready"),
+        (looked_at(a_workload(), None, DRY_RUN), ("False", "Suspended"), "a plan is not offered any more"),
+        (reported(REST, refused()), ("False", "Suspended"), "it was not Ready"),
+        (TOLERATED, ("True", "DriftTolerated"), "with the word that it had"),
+        (redeclared(TOLERATED), ("True", "DriftTolerated"), "spec.suspend itself counts a generation"),
+        (redeclared(TOLERATED, model="y"), ("False", "Suspended"), "what nobody judged is not tolerated"),
+        (redeclared(TOLERATED, description="d"), ("False", "Suspended"), "nor is a field that was added"),
+        (redeclared(TOLERATED, model="llama-3"), ("True", "DriftTolerated"), "taken back: what was applied stands"),
+        (THEIRS, ("True", "Ready"), "a change of the platform's is no move of the declaration"),
+        (redeclared(THEIRS, model="theirs"), ("False", "Suspended"), "agreeing with it is one"),
+        (reported(TOLERATED, suspended(TOLERATED)), ("True", "DriftTolerated"), "however often it is looked at"),
+        (looked_at(redeclared(REST, model="x"), a_live(), WARN), ("False", "Suspended"), "only Ignore tolerates"),
     ],
 )
-def test_suspend(before: Workload, moved: bool, ready: tuple[str, str], why: str) -> None:
+def test_suspend(before: Workload, ready: tuple[str, str], why: str) -> None:
     """Nothing is written but the condition; neither Reconciling nor Stalled, for nobody is at work."""
-    workload = reported(before, suspended(before, moved=moved), LATER)
+    workload = reported(before, suspended(before), LATER)
 
     assert words(workload)["Ready"] == ready, why
     assert words(workload)["Suspended"] == ("True", "Suspended")
     assert "spec.suspend to false" in message(workload, "Suspended")
     assert not {"Reconciling", "Stalled"} & words(workload).keys()
     assert workload.status.drift == before.status.drift
-    assert reported(workload, suspended(workload, moved=moved), LATER).status == workload.status
+    assert reported(workload, suspended(workload), LATER).status == workload.status
     check_status(workload.status.to_wire())
+
+
+THEN = {"config": {"a": 1}, "execution_policy": "fixed", "execution_policy_config": {"b": {"c": [1]}}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "moved", "why"),
+    [
+        ({}, False, "nothing changed"),
+        ({"model": "llama-4"}, True, "a scalar"),
+        ({"config": {"a": 2}}, True, "a leaf of the config"),
+        ({"config": {"a": 1.0}}, False, "an equal float"),
+        ({"config": {"a": 1, "b": 2}}, True, "a key more"),
+        ({"config": {"a": 1, "b": None}}, False, "a null declares nothing"),
+        ({"config": None}, False, "a key less goes back to the platform: nothing is left to apply"),
+        ({"description": "d"}, True, "a field more"),
+        ({"execution_policy_config": {"b": {"c": [1, 1]}}}, True, "an array"),
+    ],
+)
+def test_an_edit_while_suspended_is_told_by_what_was_applied(changes: dict[str, Any], moved: bool, why: str) -> None:
+    """Without a look: the platform's side does not matter, a normalised answer included."""
+    declared = a_workload(THEN)
+    answer = replace(answered(declared_document(declared)), model_name="LLAMA-3")
+    workload = redeclared(at_rest(declared, answer), **changes)
+
+    assert suspended(workload).ready is not moved, why
+
+
+@pytest.mark.parametrize(("changes", "moved"), [({}, False), ({"k000": "moved"}, True)])
+def test_an_edit_among_many_fields_is_told_as_well(changes: dict[str, Any], moved: bool) -> None:
+    """Where one record stands for all keys of an object."""
+    many = {f"k{number:03}": number for number in range(257)}
+    workload = redeclared(at_rest(a_workload({"config": many})), config={**many, **changes})
+
+    assert suspended(workload).ready is not moved
+
+
+def test_without_records_everything_has_moved() -> None:
+    """A status that lost them says nothing of what the platform has."""
+    workload = replace(REST, status=replace(REST.status, last_applied=()))
+
+    assert not suspended(workload).ready
 
 
 def test_suspended_is_present_only_while_true() -> None:
     """The first look after it takes it away."""
-    workload = reported(at_rest(a_workload()), suspended(at_rest(a_workload()), moved=False))
+    workload = reported(at_rest(a_workload()), suspended(at_rest(a_workload())))
 
     assert "Suspended" not in words(looked_at(workload, a_live()))
 
@@ -654,7 +712,7 @@ def test_a_stored_reason_that_nobody_knows_does_not_stop_a_suspension() -> None:
     odd = tuple(replace(each, reason="Splendid") for each in rest.status.conditions)
     workload = replace(rest, status=replace(rest.status, conditions=odd))
 
-    assert words(reported(workload, suspended(workload, moved=False)))["Ready"] == ("True", "Ready")
+    assert words(reported(workload, suspended(workload)))["Ready"] == ("True", "Ready")
 
 
 # -- the checker itself --------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from inferencekey_operator.claims import Claims
 from inferencekey_operator.conditions import Report
 from inferencekey_operator.errors import ConfigurationError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.roster import Pace, Rosters
+from inferencekey_operator.keys import Key
 from inferencekey_operator.observe import (
     Observed,
     deny,
@@ -23,7 +24,9 @@ from inferencekey_operator.observe import (
     look_requested,
     made_here,
     observe,
+    refuse_rivals,
     settled,
+    stake,
 )
 from inferencekey_operator.serving import Serving
 from inferencekey_operator.settings import Settings
@@ -59,25 +62,32 @@ class Place:
         self.namespaces: dict[str, str] = {}
         self.secrets = Secrets(lambda _: None)
         self.serving = Serving(lambda *_: None, 0.0)
+        self.store = Store()
+        self.freed: list[Key] = []
         unused = cast("Any", None)
         self.world = World(
             settings=Settings(base_url=PLATFORM, **settings),
-            store=Store(),
+            store=self.store,
             reporter=unused,
             secrets=self.secrets,
             namespace_policies=self.namespaces.get,
             rosters=Rosters(lambda _: self.platform, Pace(), changed=lambda *_: None, recovered=lambda _: None),
-            claims=Claims(),
+            claims=Claims(self.store.get, self.freed.append),
             publication=unused,
             serving=self.serving,
             recorder=unused,
             term=Term(),
         )
 
-    def put(self, data: dict[str, str], name: str = "inferencekey") -> None:
-        """A Secret in the Workload's namespace."""
+    def put(self, data: dict[str, str], name: str = "inferencekey", namespace: str = "team-a") -> None:
+        """A Secret in a Workload's namespace."""
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
-        self.secrets.put({"metadata": {"namespace": "team-a", "name": name, "resourceVersion": "1"}, "data": encoded})
+        self.secrets.put({"metadata": {"namespace": namespace, "name": name, "resourceVersion": "1"}, "data": encoded})
+
+    def stands(self, *workloads: Workload) -> None:
+        """The watch tells of `workloads`: this is how they stand now."""
+        for workload in workloads:
+            assert self.store.observe(body_of(workload))
 
     async def look(self, workload: Workload) -> Observed:
         """Observe `workload`."""
@@ -87,6 +97,23 @@ class Place:
     def lists(self) -> int:
         """How many lists went out."""
         return len(self.platform.times("list"))
+
+
+def body_of(workload: Workload) -> dict[str, Any]:
+    """The object that the API server has, as far as claims go by it."""
+    return {
+        "metadata": {
+            "namespace": workload.namespace,
+            "name": workload.name,
+            "uid": workload.uid,
+            "resourceVersion": workload.resource_version,
+            "generation": workload.generation,
+            "creationTimestamp": workload.creation_timestamp.isoformat(),
+            "finalizers": list(workload.finalizers),
+        },
+        "spec": {"model": workload.spec.model, "backend": workload.spec.backend},
+        "status": workload.status.to_wire(),
+    }
 
 
 async def a_place(**settings: Any) -> Place:
@@ -223,30 +250,147 @@ async def test_a_look() -> None:
     assert place.secrets.last_good("team-a", "inferencekey", "INFERENCEKEY_SDK_TOKEN", "prod") == SECRET
 
 
+OLDER = a_workload(uid="0")
+YOUNGER = a_workload(uid="1", namespace="team-b")
+
+
 @virtual
 async def test_a_token_that_was_refused_is_not_kept() -> None:
     """Only what the platform accepted may serve a deletion later; and it proves no claim."""
     place = await a_place()
+    place.stands(OLDER, YOUNGER)
+    stake(place.world, YOUNGER)
     place.platform.down = REJECTED
 
     with pytest.raises(PlatformFailure):
-        await place.look(a_workload())
+        await place.look(OLDER)
 
     assert place.secrets.last_good("team-a", "inferencekey", "INFERENCEKEY_SDK_TOKEN", "prod") is None
-    assert list(place.world.claims.holders(PLATFORM, "prod", ["support-bot"])) == []
+    refuse_rivals(place.world, YOUNGER, IDENTITY)
+
+
+# -- whose slug it is ----------------------------------------------------------------------------------------------
+
+
+async def two_claimants() -> Place:
+    """Both declare the slug with a good token; neither was looked at yet."""
+    place = await a_place()
+    place.put(SECRET, namespace="team-b")
+    place.stands(OLDER, YOUNGER)
+    return place
 
 
 @virtual
 async def test_the_slug_of_another_workload() -> None:
     """The younger one touches nothing, and is told whose it is."""
-    place = await a_place()
-    place.world.claims.stake(a_workload(namespace="team-b", uid="0"), IDENTITY, proven=True)
+    place = await two_claimants()
+    await place.look(OLDER)
 
-    with pytest.raises(ConfigurationError, match="belongs to Workload team-b/support-bot") as caught:
-        await place.look(a_workload(uid="1"))
+    with pytest.raises(ConfigurationError, match="belongs to Workload team-a/support-bot") as caught:
+        await place.look(YOUNGER)
 
     assert caught.value.reason is Reason.SLUG_CONFLICT
+    assert (await place.look(OLDER)).identity == IDENTITY
 
+
+@virtual
+async def test_a_claim_is_staked_before_the_first_look() -> None:
+    """As soon as the Secret says who it is; it counts from the moment at which the platform accepts the token."""
+    place = await two_claimants()
+    stake(place.world, OLDER)
+    stake(place.world, YOUNGER)
+    assert set(place.world.claims.holders(PLATFORM, "prod", ["support-bot"])) == {OLDER.key, YOUNGER.key}
+    assert place.lists == 0
+    refuse_rivals(place.world, YOUNGER, IDENTITY)
+
+    await place.world.rosters.use("somebody else with this token", PLATFORM, "prod", TOKEN).look()
+
+    with pytest.raises(ConfigurationError, match="belongs to Workload team-a/support-bot"):
+        refuse_rivals(place.world, YOUNGER, IDENTITY)
+    refuse_rivals(place.world, OLDER, IDENTITY)
+
+
+@virtual
+async def test_a_junk_token_squats_nothing() -> None:
+    """The older one's claim stands, and stops nobody, until its Secret holds a token that was accepted."""
+    place = await two_claimants()
+    place.put(SECRET | {"INFERENCEKEY_SDK_TOKEN": TOKEN.replace("a1", "b1")})
+    stake(place.world, OLDER)
+    assert (await place.look(YOUNGER)).identity == IDENTITY
+
+    place.put(SECRET)
+    stake(place.world, OLDER)
+
+    with pytest.raises(ConfigurationError, match="belongs to Workload team-a/support-bot"):
+        await place.look(YOUNGER)
+
+
+@virtual
+async def test_what_becomes_of_a_rival_during_a_look_counts() -> None:
+    """Its finalizer went up, or its id was recorded, after this one was looked at: asked again, the slug is taken."""
+    place = await two_claimants()
+    await place.look(YOUNGER)
+    await place.look(OLDER)
+
+    begun = replace(YOUNGER, finalizers=(FINALIZER,), resource_version="101")
+    place.stands(begun)
+
+    with pytest.raises(ConfigurationError, match="belongs to Workload team-b/support-bot"):
+        refuse_rivals(place.world, OLDER, IDENTITY)
+    place.stands(replace(agreed(OLDER), resource_version="102"))
+    refuse_rivals(place.world, OLDER, IDENTITY)
+    with pytest.raises(ConfigurationError, match="belongs to Workload team-a/support-bot"):
+        refuse_rivals(place.world, begun, IDENTITY)
+
+
+@pytest.mark.parametrize("secret", [None, SECRET | {"INFERENCEKEY_SDK_TOKEN": "x"}, {"INFERENCEKEY_SDK_TOKEN": TOKEN}])
+@pytest.mark.parametrize(
+    ("workload", "claims", "counts", "why"),
+    [
+        (agreed(OLDER), True, True, "what is recorded was proven before"),
+        (agreed(OLDER, workload_id=None), True, False, "pinned, and nothing proves it today"),
+        (OLDER, False, False, "nobody knows who it is"),
+    ],
+)
+def test_an_identity_that_cannot_be_known(
+    secret: dict[str, str] | None, workload: Workload, claims: bool, counts: bool, why: str
+) -> None:
+    """Without a usable Secret the pinned identity is claimed, and nothing proves it."""
+
+    @virtual
+    async def check() -> None:
+        place = Place()
+        place.put(SECRET, namespace="team-b")
+        place.stands(workload, YOUNGER)
+        if secret is not None:
+            place.put(secret)
+        await place.look(YOUNGER)
+
+        stake(place.world, workload)
+
+        holders = set(place.world.claims.holders(PLATFORM, "prod", ["support-bot"]))
+        assert holders == {YOUNGER.key} | ({OLDER.key} if claims else set()), why
+        assert place.world.claims.rival(YOUNGER.key) == (OLDER.key if counts else None), why
+
+    check()
+
+
+@virtual
+async def test_who_claims_another_slug_frees_the_one_it_had() -> None:
+    """The Secret names another project by now: whoever waited is told, once."""
+    place = await two_claimants()
+    stake(place.world, OLDER)
+    stake(place.world, YOUNGER)
+    assert place.freed == []
+
+    place.put(SECRET | {"INFERENCEKEY_PROJECT": "staging"})
+    stake(place.world, OLDER)
+
+    assert place.freed == [YOUNGER.key]
+    assert list(place.world.claims.holders(PLATFORM, "staging", ["support-bot"])) == [OLDER.key]
+
+
+# -- whose row it is -----------------------------------------------------------------------------------------------
 
 ROWS: list[tuple[str, dict[str, Any], list[dict[str, Any]], str | None, bool]] = [
     ("the recorded one", {"recorded": "wl_1"}, [{}], "wl_1", True),

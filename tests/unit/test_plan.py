@@ -303,6 +303,32 @@ def test_a_contested_repair_is_not_repeated() -> None:
     assert call_of(forced) == "update"
 
 
+@pytest.mark.parametrize(
+    ("drift_class", "does"),
+    [("SpecChange", "update"), ("Both", "update"), ("Missing", "re-create"), ("NotCreated", "create")],
+)
+def test_what_a_person_declares_is_not_contested(drift_class: str, does: str) -> None:
+    """The brake is about repairs: an edit of the spec is applied, and so is what a repair would ride along with."""
+    workload, live = situation_of(drift_class)
+
+    plan = planned(workload, live, contested=True)
+
+    assert call_of(plan) == does
+    assert plan == planned(workload, live)
+
+
+def test_an_edit_ends_a_contest_and_the_next_change_of_the_platforms_is_contested_again() -> None:
+    """Contested, then edited and applied; what somebody undoes after that is out of band once more."""
+    before, theirs = situation_of("OutOfBand")
+    assert planned(before, theirs, contested=True).reason is Reason.CONTESTED
+
+    edited = redeclared(before, model="llama-4")
+    assert call_of(planned(edited, theirs, contested=True)) == "update"
+
+    applied = agreed(edited, a_live(model_name="llama-4"))
+    assert planned(applied, theirs, contested=True).reason is Reason.CONTESTED
+
+
 @pytest.mark.parametrize("policy", HOLDING)
 def test_what_is_not_repaired_cannot_be_contested(policy: OnDrift) -> None:
     """The brake takes nothing from a policy that holds."""

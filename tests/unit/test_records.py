@@ -21,7 +21,6 @@ from unit.builders import (
     a_workload,
     agreed,
     annotated,
-    answered,
     at_rest,
     carried_out,
     planned,
@@ -79,13 +78,35 @@ def test_what_was_made_and_what_was_found(
 
 def test_a_write_is_remembered_with_its_answer() -> None:
     """What was declared, and what the platform made of it."""
-    workload = redeclared(at_rest(a_workload()), model="llama-4")
-    situation = a_situation(workload, a_live())
-    answer = answered(situation.declared, model_name="LLAMA-4")
+    workload = redeclared(at_rest(a_workload({"description": "d"})), model="llama-4")
+    situation = a_situation(workload, a_live(description="d"))
+    answer = a_live(model_name="LLAMA-4", description="d")
 
     fields = ours(situation, decide(situation), answer)
 
     assert fields["last_applied"] == applied_records(situation.declared, answer)
+
+
+def test_a_write_does_not_hide_what_it_did_not_send() -> None:
+    """What moved on the platform between the list and the answer is still drift at the next look."""
+    workload = redeclared(at_rest(a_workload({"description": "d"})), model="llama-4")
+    situation = a_situation(workload, a_live(description="d"))
+    answer = a_live(model_name="llama-4", description="theirs")
+
+    fields = ours(situation, decide(situation), answer)
+    later = replace(workload, status=replace(workload.status, **fields))
+
+    assert planned(later, answer, WARN).drift_class == "OutOfBand"
+
+
+def test_records_stand_in_one_order() -> None:
+    """That of the fields: a write that renews some of them is not followed by another that only sorts."""
+    workload = redeclared(at_rest(a_workload({"description": "d", "worker_id": "w"})), model="llama-4", worker_id="v")
+    live = a_live(description="d", worker_id="w")
+
+    fields = [record.field for record in recorded(workload, live)["last_applied"]]
+
+    assert fields == ["name", "backend", "model", "description", "workerId"]
 
 
 def test_what_is_held_is_not_remembered_as_applied() -> None:

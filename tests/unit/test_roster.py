@@ -503,7 +503,9 @@ async def test_a_refused_write_troubles_nobody_else() -> None:
 async def test_one_write_without_an_answer_is_asked_about_at_once() -> None:
     """It may be its own fault: a list tells, before the next write, and without a wait."""
     watcher = Watcher(ScriptedPlatform())
+    watcher.platform.takes = 3.0
     await watcher.roster.look()
+    watcher.platform.takes = 0.1
     watcher.platform.fails.append(LOST)
     await settled(watcher.roster.create({"slug": "slow"}))
     await asyncio.sleep(0.001)
@@ -513,6 +515,7 @@ async def test_one_write_without_an_answer_is_asked_about_at_once() -> None:
 
     assert all(isinstance(each, LiveWorkload) for each in made)
     assert [name for _, name in watcher.platform.calls] == ["list", "create", "list", *["create"] * 10]
+    assert watcher.platform.times("list")[1] == at
     assert now() < at + 1.0
     assert watcher.roster.trouble is None
 
@@ -561,21 +564,34 @@ async def test_a_list_that_began_before_the_trouble_does_not_end_it() -> None:
 
 
 @virtual
-async def test_the_end_of_a_trouble_is_told_once() -> None:
-    """Those that it stopped come back; and the next trouble is one to speak of again."""
+async def test_beginning_and_end_of_a_trouble_are_told_once() -> None:
+    """However many lists fail in between; and the next trouble is one to speak of again."""
     watcher = Watcher(ScriptedPlatform(row("a")))
     await watcher.roster.look()
-    for _ in range(2):
+    for number in (1, 2):
         watcher.platform.down = DOWN
-        await settled(anew(watcher.roster))
+        for _ in range(3):
+            await asyncio.sleep(10)
+            await watcher.roster.refresh()
+        assert (watcher.roster.down, len(watcher.troubled)) == (True, number)
         watcher.platform.down = None
-        await asyncio.sleep(1.1)
-        await watcher.roster.refresh()
-        await asyncio.sleep(10)
-        await watcher.roster.refresh()
-        assert (watcher.roster.trouble, watcher.roster.down) == (None, False)
+        for _ in range(3):
+            await asyncio.sleep(10)
+            await watcher.roster.refresh()
+        assert (watcher.roster.down, watcher.roster.trouble, len(watcher.recovered)) == (False, None, number)
 
-    assert (len(watcher.troubled), len(watcher.recovered)) == (2, 2)
+    assert watcher.troubled == [Reason.PLATFORM_UNREACHABLE] * 2
+
+
+@virtual
+async def test_a_write_that_is_lost_is_no_outage() -> None:
+    """Others can look as ever: only lists that fail are told of."""
+    watcher = Watcher(ScriptedPlatform(row("a")))
+    await watcher.roster.look()
+    watcher.platform.fails.append(LOST)
+    await settled(watcher.roster.delete("wl_a"))
+
+    assert (watcher.roster.down, watcher.troubled) == (False, [])
 
 
 @virtual
@@ -701,6 +717,8 @@ async def test_one_roster_for_one_credential() -> None:
     assert len({id(each) for each in [roster, *others]}) == 4
     assert {id(each) for each in fleet.rosters} == {id(each) for each in [roster, *others]}
     assert (fleet.rosters.of("b"), fleet.rosters.of("nobody")) == (roster, None)
+    assert set(fleet.rosters.users(roster)) == {"a", "b"}
+    assert fleet.rosters.users(others[0]) == ("c",)
 
 
 @virtual
@@ -798,6 +816,20 @@ async def test_who_needs_no_roster_any_more_leaves_it() -> None:
 
 
 @virtual
+async def test_a_list_that_nobody_waits_for_any_more_is_dropped() -> None:
+    """Whoever left is told of nothing that it finds."""
+    fleet = Fleet()
+    roster = fleet.use("a")
+    looking = asyncio.create_task(roster.look())
+    await asyncio.sleep(0.05)
+    fleet.rosters.leave("a")
+    await settled(looking)
+    await asyncio.sleep(300)
+
+    assert (fleet.changed, roster.proven, len(fleet.platform.calls)) == ([], False, 1)
+
+
+@virtual
 async def test_whoever_comes_back_begins_anew() -> None:
     """Rows of an hour ago prove nothing."""
     fleet = Fleet()
@@ -805,6 +837,29 @@ async def test_whoever_comes_back_begins_anew() -> None:
     fleet.rosters.leave("a")
 
     assert not fleet.use("a").proven
+
+
+@virtual
+async def test_what_is_proven_of_a_credential() -> None:
+    """By a list that came, for this token, project and platform alone, and only while somebody uses it."""
+    fleet = Fleet()
+    assert not fleet.rosters.proven(PLATFORM, "prod", TOKEN)
+    fleet.platform.down = REJECTED
+    with pytest.raises(PlatformFailure):
+        await fleet.use("a").look()
+    assert not fleet.rosters.proven(PLATFORM, "prod", TOKEN)
+
+    fleet.platform.down = None
+    await asyncio.sleep(1000)
+    await fleet.use("b").look()
+
+    fleet.rosters.leave("b")
+    assert fleet.rosters.proven(PLATFORM, "prod", TOKEN)
+    assert not fleet.rosters.proven(PLATFORM, "prod", TOKEN.replace("a1", "b1"))
+    assert not fleet.rosters.proven(PLATFORM, "staging", TOKEN)
+    assert not fleet.rosters.proven("https://eu.example.com", "prod", TOKEN)
+    fleet.rosters.leave("a")
+    assert not fleet.rosters.proven(PLATFORM, "prod", TOKEN)
 
 
 @virtual

@@ -90,14 +90,10 @@ class Listener:
         self.told: list[tuple[Key, bool]] = []
         self.serving = Serving(lambda key, new: self.told.append((key, new)), interval)
 
-    def follow(self, *keys: Key) -> None:
+    def follow(self, *keys: Key, at_most: float | None = None) -> None:
         """Until a terminal phase."""
         for key in keys:
-            self.serving.follow(key, self.platform.stream(key))
-
-    def look(self, key: Key) -> None:
-        """Once, now."""
-        self.serving.look(key, self.platform.stream(key))
+            self.serving.follow(key, self.platform.stream(key), at_most=at_most)
 
     def look_later(self, *keys: Key) -> None:
         """Once per interval."""
@@ -156,7 +152,6 @@ async def test_one_stream_however_often_it_is_asked_for() -> None:
     listener.platform.present[A] = SCHEDULING
     for _ in range(5):
         listener.follow(A)
-        listener.look(A)
         await settle()
 
     assert (len(listener.platform.opened[A]), listener.platform.streams) == (1, 1)
@@ -178,31 +173,33 @@ async def test_what_was_ready_can_be_followed_anew() -> None:
 
 
 @virtual
-async def test_a_look_hears_one_phase() -> None:
-    """Whatever it is, and lets the connection go."""
-    listener = Listener()
+async def test_what_may_idle_is_followed_for_a_while() -> None:
+    """Nobody knows whether it will ever serve: after that it is looked at slowly, and what it told is kept."""
+    listener = Listener(interval=100.0)
     listener.platform.present[A] = SCHEDULING
-    listener.look(A)
-    await settle()
+    listener.follow(A, at_most=60.0)
+    await asyncio.sleep(59)
+    assert listener.platform.streams == 1
 
-    assert (listener.told, listener.platform.streams, listener.serving.open_streams) == ([(A, True)], 0, 0)
+    await asyncio.sleep(2)
+    assert (listener.platform.streams, listener.serving.open_streams) == (0, 0)
+    assert listener.serving.phase(A) == Readiness(phase="scheduling")
+    await asyncio.sleep(1000)
+
+    assert len(listener.platform.opened[A]) == 11
 
 
 @virtual
-async def test_a_look_that_is_under_way_makes_room_for_following() -> None:
-    """Who wants all of it gets all of it."""
-    listener = Listener()
-    listener.look(A)
+async def test_what_may_idle_and_is_ready_needs_no_while() -> None:
+    """The stream ends with it, and slow looks begin."""
+    listener = Listener(interval=100.0)
+    listener.platform.present[A] = READY
+    listener.follow(A, at_most=60.0)
     await settle()
-    listener.follow(A)
-    await settle()
-    assert listener.platform.streams == 1
+    assert listener.serving.open_streams == 0
+    await asyncio.sleep(1000)
 
-    for phase in (SCHEDULING, READY):
-        listener.platform.say(A, phase)
-        await settle()
-
-    assert listener.told == [(A, True), (A, True)]
+    assert len(listener.platform.opened[A]) == 11
 
 
 # -- slow looks ----------------------------------------------------------------------------------------------------
@@ -224,6 +221,35 @@ async def test_what_is_ready_is_looked_at_again_slowly() -> None:
     assert 0 <= times[0] <= 100
     assert {round(later - earlier, 6) for earlier, later in pairwise(times)} == {100.0}
     assert listener.told == [(A, True)]
+
+
+@virtual
+async def test_a_slow_look_hears_one_phase() -> None:
+    """Whatever it is, and lets the connection go."""
+    listener = Listener(interval=100.0)
+    listener.platform.present[A] = SCHEDULING
+    listener.look_later(A)
+    await asyncio.sleep(101)
+
+    assert (listener.told, listener.platform.streams, listener.serving.open_streams) == ([(A, True)], 0, 0)
+
+
+@virtual
+async def test_a_look_that_is_under_way_makes_room_for_following() -> None:
+    """Who wants all of it gets all of it, and one stream."""
+    listener = Listener(interval=100.0)
+    listener.look_later(A)
+    await asyncio.sleep(101)
+    assert listener.platform.streams == 1
+    listener.follow(A)
+    await settle()
+    assert listener.platform.streams == 1
+
+    for phase in (SCHEDULING, READY):
+        listener.platform.say(A, phase)
+        await settle()
+
+    assert listener.told == [(A, True), (A, True)]
 
 
 @virtual
@@ -382,12 +408,12 @@ async def test_what_a_person_must_mend_is_tried_slowly() -> None:
 @virtual
 async def test_a_look_that_is_refused_is_over() -> None:
     """The next one comes with the next interval."""
-    listener = Listener()
+    listener = Listener(interval=100.0)
     listener.platform.refusal = REJECTED
-    listener.look(A)
+    listener.look_later(A)
     await asyncio.sleep(1000)
 
-    assert (len(listener.platform.opened[A]), listener.serving.open_streams) == (1, 0)
+    assert (len(listener.platform.opened[A]), listener.serving.open_streams) == (10, 0)
 
 
 # -- the end -------------------------------------------------------------------------------------------------------

@@ -119,6 +119,7 @@ async def test_a_key_that_comes_while_it_is_worked_is_worked_again_after() -> No
 
     await workshop.finish(A)
     assert (workshop.begun, workshop.now) == ([A, A], [A])
+    assert not workshop.queue.idle
     await workshop.finish(A)
 
     assert workshop.begun == [A, A]
@@ -368,6 +369,19 @@ async def test_an_urgent_delay() -> None:
     await workshop.finish_all()
 
     assert workshop.begun == [A, C, B]
+
+
+@virtual
+async def test_a_delay_is_a_round_unless_it_is_urgent() -> None:
+    """What comes back by itself does not overtake what people wait for, failures included."""
+    workshop = await started(A, limit=1)
+    workshop.queue.add_after(C, 1.0)
+    workshop.queue.retry(Key("team-a", "d"))
+    await asyncio.sleep(2)
+    workshop.queue.add(B, urgent=True)
+    await workshop.finish_all()
+
+    assert workshop.begun == [A, B, C, Key("team-a", "d")]
 
 
 @virtual

@@ -15,8 +15,8 @@ from inferencekey_operator.drift import (
     applied_records,
     canonical,
     compare,
-    declaration_moved,
     declared_document,
+    declared_leaves,
     fingerprint,
     kept_by_platform,
     leaves,
@@ -320,10 +320,19 @@ def test_what_the_platform_keeps_of_its_own_is_named() -> None:
     """After a write: each declared field that the answer spells otherwise, whatever it adds."""
     declared = {"model_name": "llama-3", "description": "d", "config": {"a": 1, "b": {"c": 2}}}
 
-    answer = a_live(model_name="LLAMA-3", description="d", config={"a": 1.0, "b": {"c": 3, "own": 1}})
+    answer = a_live(model_name="LLAMA-3", description="D", config={"a": 1.0, "b": {"c": 3, "own": 1}})
 
-    assert kept_by_platform(declared, answer) == ("model", "config.b.c")
-    assert kept_by_platform(declared, answered(declared)) == ()
+    assert kept_by_platform(declared, answer, {"model_name", "config"}) == ("model", "config.b.c")
+    assert kept_by_platform(declared, answered(declared), declared) == ()
+
+
+def test_an_answer_proves_nothing_of_what_was_not_sent() -> None:
+    """Somebody else may have moved it in the meantime: its record stays as it is."""
+    declared = {"model_name": "llama-3", "description": "d", "config": {"a": 1}}
+
+    records = applied_records(declared, a_live(description="theirs"), {"model_name", "config"})
+
+    assert [record.field for record in records] == ["model", "config.a"]
 
 
 MANY = {f"k{number:03}": number for number in range(257)}
@@ -393,43 +402,38 @@ class TestManyLeaves:
         assert [record.field for record in comparison.settled] == ["config"]
 
 
-THEN = {"name": "a", "model_name": "llama-3", "config": {"a": 1}, "execution_policy_config": {"b": {"c": [1]}}}
+class TestDeclaredLeaves:
+    """What a suspended Workload is judged by: the leaves of a declaration, without a look at the platform."""
 
+    def test_what_is_declared_and_nothing_else(self) -> None:
+        """By the names that users know, in the order of a comparison; the platform's side is empty."""
+        declared = {"name": "a", "config": {"b": None, "command": [1]}, "description": None, "model_name": "m"}
 
-class TestDeclarationMoved:
-    """What a suspended Workload asks: is anything declared that was not applied last? Without a look."""
+        found = declared_leaves(declared | {"execution_policy_config": {"x": {"y": 1}}, "slug": "a"})
 
-    @pytest.mark.parametrize(
-        ("changes", "answer", "why"),
-        [
-            ({}, False, "nothing changed"),
-            ({"model_name": "llama-4"}, True, "a scalar"),
-            ({"config": {"a": 2}}, True, "a leaf of the config"),
-            ({"config": {"a": 1.0}}, False, "an equal float"),
-            ({"config": {"a": 1, "b": 2}}, True, "a key more"),
-            ({"config": {"a": 1, "b": None}}, False, "a null declares nothing"),
-            ({"config": None}, False, "a key less goes back to the platform: nothing is left to apply"),
-            ({"description": "d"}, True, "a field more"),
-            ({"execution_policy_config": {"b": {"c": [1, 1]}}}, True, "an array"),
-        ],
-    )
-    def test_against_what_was_applied(self, changes: dict[str, Any], answer: bool, why: str) -> None:
-        """The platform's side does not matter, a normalised answer included."""
-        applied = applied_records(THEN, a_live(model_name="LLAMA-3"))
-
-        assert declaration_moved(THEN | changes, applied) is answer, why
-
-    def test_what_was_never_applied_has_moved(self) -> None:
-        """A Workload that was suspended from the start has a declaration that nobody has."""
-        assert declaration_moved(THEN, ())
+        assert [(leaf.field, leaf.declared, leaf.live) for leaf in found] == [
+            ("name", "a", None),
+            ("model", "m", None),
+            ("command", [1], None),
+            ("executionPolicyConfig.x.y", 1, None),
+        ]
 
     def test_many_leaves(self) -> None:
-        """A bundle's record tells it, too."""
+        """A bundle stands for them, as in the records, whatever their order."""
         declared = {"config": MANY}
-        applied = applied_records(declared, answered(declared))
+        bundle, moved_on = (declared_leaves(each) for each in (declared, {"config": {**MANY, "k000": "moved"}}))
 
-        assert not declaration_moved(shuffled(declared), applied)
-        assert declaration_moved({"config": {**MANY, "k000": "moved"}}, applied)
+        assert [leaf.field for leaf in bundle] == ["config"]
+        assert declared_leaves(shuffled(declared)) == bundle
+        assert fingerprint(moved_on[0].declared) != fingerprint(bundle[0].declared)
+
+    @given(DECLARATIONS, LIVES)
+    @settings(deadline=None)
+    def test_as_it_is_remembered(self, declared: dict[str, Any], answer: Any) -> None:
+        """Whatever the platform answers to a declaration, its records name the same leaves with the same hashes."""
+        remembered = [(record.field, record.declared) for record in applied_records(declared, answer)]
+
+        assert [(leaf.field, fingerprint(leaf.declared)) for leaf in declared_leaves(declared)] == remembered
 
 
 class TestProperties:

@@ -36,8 +36,8 @@ class Reporter:
         return self._take(await self._cluster.add_finalizer(workload))
 
     async def remove_finalizer(self, workload: Workload) -> None:
-        """The object may go now."""
-        await self._cluster.remove_finalizer(workload)
+        """The object may go now; until its end is told, it is known to be none of ours any more."""
+        self._take(await self._cluster.remove_finalizer(workload))
 
     def _take(self, body: Body) -> Workload:
         self._store.observe(body)

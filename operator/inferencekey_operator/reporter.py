@@ -41,5 +41,8 @@ class Reporter:
 
     def _take(self, body: Body) -> Workload:
         self._store.observe(body)
-        self._store.memory(key_of(body)).left = body["metadata"]["resourceVersion"]
-        return self._store.get(key_of(body)) or Workload.parse(body)
+        known = self._store.get(key_of(body))
+        if known is None:
+            return Workload.parse(body)
+        self._store.memory(known.key).left = body["metadata"]["resourceVersion"]
+        return known

@@ -1,0 +1,152 @@
+"""One that is bad among two hundred that are not: a credential, a Workload, a whole project that is slow.
+
+The same edits of the same good Workloads, some of each team, are made alone and beside each evil. What they ask of the
+platform must be the same, and the time that they take of the same order.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from secrets import token_hex
+
+import pytest
+
+from harness import operators
+from harness.crowd import Crowd
+from harness.operators import Operator
+from harness.simulator import behaving
+from harness.team import TOKEN_KEY
+from harness.waiting import eventually
+from inferencekey_simulator.admin import Admin
+
+TEAMS = 5
+EACH = 40
+EDITED = 8
+"""Good Workloads of each team, and how many of them a run edits."""
+SLOW = 200
+"""Workloads of the slow project: more than are worked on at a time."""
+LATENCY = 10.0
+"""Seconds for each call about the slow project."""
+AT_ONCE = 8
+SLACK = 5.0
+"""Seconds that a run may take longer than twice the reference: less than one slow call."""
+
+
+@pytest.fixture(scope="module")
+def operator_options() -> tuple[str, ...]:
+    """Calls of the slow project are slow, and not given up."""
+    return (*operators.USUAL, "--interval=2s", f"--client-timeout={LATENCY + 2}s")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def served_at_once(platform: Admin) -> Iterator[None]:
+    """What is made serves, so that a run is over when all was done."""
+    with behaving(platform, readiness={"scheduling": 0, "provisioning": 0, "bootstrapping": 0}):
+        yield
+
+
+@dataclass(frozen=True)
+class Run:
+    """One round of edits of the good ones."""
+
+    seconds: float
+    writes: Counter[str]
+    """Their calls that change the platform, by what and how they ended."""
+
+
+class Good:
+    """The Workloads that nothing is wrong with."""
+
+    def __init__(self, crowd: Crowd) -> None:
+        self._crowd = crowd
+        self.teams = [crowd.team() for _ in range(TEAMS)]
+        self._model = 0
+        crowd.declare(*self._keys())
+        self._until_ready()
+
+    def run(self) -> Run:
+        """Edit all of them, and wait until all serve what is declared then."""
+        self._model += 1
+        since, began = self._crowd.platform.last(), time.monotonic()
+        self._crowd.edit(*self._keys(EDITED), model=f"model-{self._model}")
+        self._until_ready()
+        seconds = time.monotonic() - began
+        edited = set(self._keys(EDITED))
+        calls = [call for call in self._crowd.platform.requests(since) if (call["project"], call["slug"]) in edited]
+        writes = [call for call in calls if call["operation"] in ("create", "update", "delete")]
+        return Run(seconds, Counter(f"{call['operation']} {call['status']}" for call in writes))
+
+    def _keys(self, each: int = EACH) -> Iterator[tuple[str, str]]:
+        for team in self.teams:
+            for number in range(each):
+                yield team.name, f"bot-{number:02}"
+
+    def _until_ready(self) -> None:
+        def seen() -> Counter[str]:
+            found = self._crowd.verdicts(*self.teams)
+            return Counter(verdict for (_, name), verdict in found.items() if name.startswith("bot-"))
+
+        eventually(seen, {"True Ready": TEAMS * EACH}.__eq__, within=120, poll=0.3)
+
+
+@pytest.fixture(scope="module")
+def good(crowd: Crowd) -> Good:
+    """Two hundred, in as many namespaces and projects as there are teams, all of them ready."""
+    return Good(crowd)
+
+
+@pytest.fixture(scope="module")
+def reference(good: Good) -> Run:
+    """What a run is without anything bad beside it: the slower of two."""
+    return max((good.run() for _ in range(2)), key=lambda run: run.seconds)
+
+
+def _expect_alike(run: Run, reference: Run) -> None:
+    assert run.writes == reference.writes == {"update 200": TEAMS * EDITED}
+    assert run.seconds < 2 * reference.seconds + SLACK, (run.seconds, reference.seconds)
+
+
+def test_one_bad_credential(crowd: Crowd, good: Good, reference: Run) -> None:
+    """Those that use it share its refusals, and nobody else is stopped."""
+    bad = crowd.team()
+    bad.secret(**{TOKEN_KEY: f"ik_sdk_{token_hex(4)}_{token_hex(32)}"})
+    for number in range(20):
+        bad.declare(f"bad-{number:02}")
+    run = good.run()
+    _expect_alike(run, reference)
+    eventually(lambda: Counter(crowd.verdicts(bad).values()), {"False TokenRejected": 20}.__eq__)
+    assert {call["operation"] for call in bad.calls()} == {"list"}
+    assert len(bad.calls()) <= 3 + run.seconds, "those that are new at the same time share a call"
+
+
+def test_one_bad_workload(crowd: Crowd, good: Good, reference: Run) -> None:
+    """It fails in the middle of a project of good ones: each of them is served, and it is tried ever more slowly."""
+    home = good.teams[0]
+    crowd.platform.fault("respond", operation="create", project=home.name, slug="bad", status=500, times=None)
+    crowd.platform.fault("cut_before", operation="create", project=home.name, slug="worse", times=None)
+    for name in ("bad", "worse"):
+        home.declare(name)
+    run = good.run()
+    _expect_alike(run, reference)
+    for name in ("bad", "worse"):
+        eventually(lambda name=name: home.verdict(name).split()[:1], ["False"].__eq__)  # type: ignore[misc]
+        tries = [call["monotonic"] for call in home.calls("create") if call["slug"] == name]
+        gaps = [later - earlier for earlier, later in pairwise(tries)]
+        assert all(later > 1.3 * earlier for earlier, later in pairwise(gaps)), gaps
+    crowd.platform.clear_faults()
+
+
+def test_one_slow_project(crowd: Crowd, good: Good, reference: Run, platform: Admin, operator: Operator) -> None:
+    """Its calls take ten seconds each, and there are more of its Workloads than are worked on at a time."""
+    slow = crowd.team()
+    with behaving(platform, project_latency={slow.name: LATENCY}):
+        crowd.declare(*((slow.name, f"slow-{number:03}") for number in range(SLOW)))
+        eventually(lambda: slow.calls("create"), within=30)  # from now on, each of them waits for a call of its own
+        run = good.run()
+        _expect_alike(run, reference)
+        assert [call for call in slow.calls("create") if call["seconds"] is None], "nothing was slow any more"
+    operator.kill()  # it would finish what is in work first, and that is slow

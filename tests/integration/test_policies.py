@@ -40,7 +40,7 @@ def operator_options() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Cell:
-    """What is to be seen of one Workload: resource.md's table, word by word."""
+    """What is to be seen of one Workload: the documented table, word by word."""
 
     verdict: str
     drifted: str | None = None

@@ -69,7 +69,7 @@ class Serving:
     def look_later(self, key: Key, open_stream: OpenStream) -> None:
         """Look once, some time in the next interval, and again in each that follows."""
         self._open[key] = open_stream
-        if self._interval and key not in self._looks and key not in self._watched:
+        if self._interval and key not in self._looks:
             self._schedule(key, random.uniform(0.0, self._interval))  # noqa: S311 - spread evenly
 
     def rest(self, key: Key) -> None:

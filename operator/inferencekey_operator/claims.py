@@ -27,6 +27,7 @@ class Claims:
         self._workloads, self._freed = workloads, freed
         self._claims: dict[Identity, dict[Key, Proof]] = {}
         self._of: dict[Key, Identity] = {}
+        self._accepted: set[Key] = set()
 
     def stake(self, key: Key, identity: Identity, proof: Proof) -> None:
         """`key` claims `identity`; a claim on another one is given up."""
@@ -35,11 +36,16 @@ class Claims:
         self._of[key] = identity
         self._claims.setdefault(identity, {})[key] = proof
 
+    def accept(self, key: Key) -> None:
+        """The platform accepted the credential behind the claim of `key`: that is not forgotten when it rests."""
+        self._accepted.add(key)
+
     def release(self, key: Key) -> None:
         """`key` claims nothing any more."""
         identity = self._of.pop(key, None)
         if identity is None:
             return
+        self._accepted.discard(key)
         claims = self._claims[identity]
         del claims[key]
         if not claims:
@@ -55,20 +61,20 @@ class Claims:
         counted = [
             (_rank(workload), claimant)
             for claimant, proof in self._claims[identity].items()
-            if (workload := self._workloads(claimant)) is not None and (claimant == key or _begun(workload) or proof())
+            if (workload := self._workloads(claimant)) is not None
+            and (claimant == key or self._counts(workload) or proof())
         ]
         strongest = min(counted)[1] if counted else key
         return None if strongest == key else strongest
+
+    def _counts(self, workload: Workload) -> bool:
+        """Whether the platform accepted the credential before: an id is not recorded without that."""
+        return workload.key in self._accepted or workload.status.workload_id is not None
 
     def holders(self, platform_url: str, project: str, slugs: Iterable[str]) -> Iterable[Key]:
         """The keys of all Workloads that claim one of these slugs."""
         for slug in slugs:
             yield from self._claims.get(Identity(platform_url, project, slug), ())
-
-
-def _begun(workload: Workload) -> bool:
-    """An id or our finalizer is there: the platform accepted the credential once, for neither comes before that."""
-    return workload.status.workload_id is not None or workload.has_finalizer
 
 
 def _rank(workload: Workload) -> tuple[bool, bool, float, str]:

@@ -39,7 +39,7 @@ class Deletion:
     async def carry_out(self, workload: Workload) -> None:
         """Returns once our finalizer is gone; raises as `Reconciler.ensure` does while it is not."""
         world, key = self._world, workload.key
-        if not workload.has_finalizer:
+        if not workload.has_finalizer or world.store.memory(key).released:
             return
         if self._stays(workload):
             await self._let_go(workload, "It stays on the platform, as declared")
@@ -180,6 +180,8 @@ class Deletion:
         except ClusterError as error:
             if not error.gone:
                 raise
+        if self._world.store.get(workload.key) is not None:
+            self._world.store.memory(workload.key).released = True
 
 
 def _pinned_project(workload: Workload) -> Workload:

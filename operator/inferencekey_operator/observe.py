@@ -53,6 +53,7 @@ async def observe(world: World, workload: Workload) -> Observed:
     stake(world, workload)
     await roster.look(_fresh_since(workload, world.store.memory(workload.key), roster))
     world.secrets.keep(workload.namespace, ref.name, ref.key, found.project)
+    world.claims.accept(workload.key)
     refuse_rivals(world, workload, who)
     live, known = find(workload, who, roster)
     return Observed(who, roster, policy, declared, live, known)

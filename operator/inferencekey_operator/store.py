@@ -34,6 +34,8 @@ class Memory:
     """When the platform said of a row that it lists that there is none."""
     uncertain_since: float | None = None
     """When a creation was last begun whose answer was lost, or may have been."""
+    released: bool = False
+    """Whether we let go of it: its end is under way, and nothing is left to do."""
     left: str = ""
     """The resourceVersion that our own last look left behind."""
     repairs: deque[float] = field(default_factory=lambda: deque(maxlen=8))

@@ -16,8 +16,10 @@ from harness.drifting import version
 from harness.operators import Operator
 from harness.team import TOKEN_KEY, Team
 from harness.waiting import eventually
+from integration.manifests import manifest
 
 NAME = "support-bot"
+FINALIZER = "inferencekey.com/workload"
 CONFLICT = "False SlugConflict"
 SOON = 10.0
 """Seconds in which a slug that becomes free is taken over: far below any round."""
@@ -137,12 +139,18 @@ def test_a_recorded_id_wins_over_age(pair: tuple[Team, Team]) -> None:
     assert version(younger, NAME) == standing
 
 
-def test_a_junk_token_squats_nothing(pair: tuple[Team, Team]) -> None:
-    """An older claim that the platform never accepted does not count, and is told nothing of the one that does."""
+@pytest.mark.parametrize("finalizers", [[], [FINALIZER]], ids=["plain", "with-our-finalizer"])
+def test_a_junk_token_squats_nothing(pair: tuple[Team, Team], finalizers: list[str]) -> None:
+    """An older claim that the platform never accepted does not count, and is told nothing of the one that does.
+
+    Neither does it count with our finalizer, which anybody can write into a manifest.
+    """
     squatter, owner = pair
     good = squatter.token
     squatter.secret(**{TOKEN_KEY: f"ik_sdk_{token_hex(4)}_{token_hex(32)}"})
-    squatter.declare(NAME)
+    body = manifest(NAME)
+    body["metadata"]["finalizers"] = finalizers
+    squatter.kubectl("apply", "-f", "-", document=body)
     squatter.until(NAME, "False TokenRejected")
     owner.declare(NAME)
     owner.until_ready(NAME)

@@ -8,7 +8,6 @@ not a valid spec. Without a token it lets go after the grace time, loudly.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -26,8 +25,6 @@ from inferencekey_operator.plan import Identity
 from inferencekey_operator.store import Memory
 from inferencekey_operator.workload import Workload
 from inferencekey_operator.world import AskedAgainError, World
-
-log = logging.getLogger(__name__)
 
 
 class Deletion:

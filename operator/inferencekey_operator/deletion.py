@@ -130,9 +130,9 @@ class Deletion:
             f"slug {status.workload_slug or workload.effective_slug}, project {status.project_slug or 'unknown'}. "
             "Delete it in the dashboard."
         )
+        await self._release(workload)
         ORPHANS.inc()
         self._world.recorder.namespace(workload.namespace, Reason.ORPHANED, note)
-        await self._release(workload)
 
     def _find(self, workload: Workload, who: Identity, roster: Roster) -> LiveWorkload | None:
         """The row with the recorded id and our slug or, where no id was recorded, the one that we made."""
@@ -149,8 +149,8 @@ class Deletion:
         if renamed is None:
             await self._release(workload)
             return
-        ORPHANS.inc()
         await self._let_go(workload, f"It has another slug there by now, {renamed.slug}")
+        ORPHANS.inc()
 
     def _wait_until_certain(self, workload: Workload, roster: Roster) -> None:
         """Absence is believed after a second list and, where a creation may be under way, after it has settled."""
@@ -168,8 +168,8 @@ class Deletion:
 
     async def _let_go(self, workload: Workload, why: str) -> None:
         what = workload.status.workload_id or workload.effective_slug
-        self._world.recorder.workload(workload, Reason.ORPHANED, f"{what} was not deleted from the platform: {why}")
         await self._release(workload)
+        self._world.recorder.workload(workload, Reason.ORPHANED, f"{what} was not deleted from the platform: {why}")
 
     async def _release(self, workload: Workload) -> None:
         try:

@@ -37,8 +37,8 @@ class Crowd:
         self._cluster, self.api, self.platform = cluster, api, platform
         self._teams: list[Team] = []
 
-    def team(self) -> Team:
-        """A namespace with its Secret, a project on the platform, and nothing in either."""
+    def bare(self) -> Team:
+        """A namespace without a Secret, and a project on the platform."""
         name = f"crowd-{secrets.token_hex(4)}"
         self.api.create("/api/v1/namespaces", {"metadata": {"name": name}})
 
@@ -48,13 +48,18 @@ class Crowd:
 
         made = Team(name, kubectl, self.api, self.platform)
         self._teams.append(made)
+        return made
+
+    def team(self) -> Team:
+        """A namespace with its Secret, a project on the platform, and nothing in either."""
+        made = self.bare()
         made.secret()
         return made
 
-    def partner(self, of: Team) -> Team:
-        """A further namespace, whose Secret names the project of another team, with a token of its own for it."""
-        made = self.team()
-        made.token = self.platform.mint(of.name)
+    def partner(self, of: Team, token: str | None = None) -> Team:
+        """A further namespace, whose Secret names another team's project, with `token` or one of its own for it."""
+        made = self.bare()
+        made.token = token or self.platform.mint(of.name)
         made.secret(INFERENCEKEY_PROJECT=of.name)
         return made
 

@@ -125,11 +125,20 @@ def operator(module_operator: Operator) -> Operator:
 
 
 @pytest.fixture
-def team(namespace: str, kubectl: Kubectl, api: Api, platform: Admin) -> Team:
+def bare(namespace: str, kubectl: Kubectl, api: Api, platform: Admin) -> Team:
+    """A namespace without a Secret, and a project on the platform.
+
+    For what is about a Secret that will not do: had there been a good one, the operator might hear of a Workload before
+    it hears of the Secret's change, as nothing orders two watches.
+    """
+    return Team(namespace, kubectl, api, platform)
+
+
+@pytest.fixture
+def team(bare: Team) -> Team:
     """A namespace with its Secret, a project on the platform, and nothing in either."""
-    made = Team(namespace, kubectl, api, platform)
-    made.secret()
-    return made
+    bare.secret()
+    return bare
 
 
 @pytest.fixture(scope="module")

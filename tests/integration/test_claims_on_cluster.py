@@ -123,10 +123,10 @@ def test_it_adopts_what_the_first_leaves(pair: tuple[Team, Team]) -> None:
     assert first.platform_writes() == [f"create {NAME}"]
 
 
-def test_a_recorded_id_wins_over_age(pair: tuple[Team, Team]) -> None:
+def test_a_recorded_id_wins_over_age(crowd: Crowd) -> None:
     """The older one had no token when the younger was made: it comes too late."""
-    older, younger = pair
-    older.drop_secret()
+    older = crowd.bare()
+    younger = crowd.partner(older)
     older.declare(NAME)
     older.until(NAME, "False SecretNotFound")
     younger.declare(NAME)
@@ -140,13 +140,13 @@ def test_a_recorded_id_wins_over_age(pair: tuple[Team, Team]) -> None:
 
 
 @pytest.mark.parametrize("finalizers", [[], [FINALIZER]], ids=["plain", "with-our-finalizer"])
-def test_a_junk_token_squats_nothing(pair: tuple[Team, Team], finalizers: list[str]) -> None:
+def test_a_junk_token_squats_nothing(crowd: Crowd, finalizers: list[str]) -> None:
     """An older claim that the platform never accepted does not count, and is told nothing of the one that does.
 
     Neither does it count with our finalizer, which anybody can write into a manifest.
     """
-    squatter, owner = pair
-    good = squatter.token
+    squatter = crowd.bare()
+    owner = crowd.partner(squatter)
     squatter.secret(**{TOKEN_KEY: f"ik_sdk_{token_hex(4)}_{token_hex(32)}"})
     body = manifest(NAME)
     body["metadata"]["finalizers"] = finalizers
@@ -158,7 +158,7 @@ def test_a_junk_token_squats_nothing(pair: tuple[Team, Team], finalizers: list[s
     squatter.until(NAME, "False TokenRejected")
     assert owner.name not in str(squatter.workload(NAME))
     assert owner.name not in str(squatter.events(NAME) + squatter.events("inferencekey"))
-    squatter.secret(**{TOKEN_KEY: good})
+    squatter.secret()
     squatter.until(NAME, CONFLICT, within=SOON)
     assert f"{owner.name}/{NAME}" in squatter.conditions(NAME)["Stalled"]["message"]
     assert squatter.platform_writes() == [f"create {NAME}"]
@@ -214,9 +214,7 @@ def test_the_older_one_wins(crowd: Crowd, operator: Operator) -> None:
 
 def _declared_pair(crowd: Crowd) -> tuple[tuple[Team, str], tuple[Team, str]]:
     first = crowd.team()
-    second = crowd.partner(first)
-    second.token = first.token
-    second.secret(INFERENCEKEY_PROJECT=first.name)
+    second = crowd.partner(first, first.token)
     for team in (first, second):
         team.declare(NAME)
     return (first, NAME), (second, NAME)

@@ -112,7 +112,7 @@ def _expect_alike(run: Run, reference: Run) -> None:
 
 def test_one_bad_credential(crowd: Crowd, good: Good, reference: Run) -> None:
     """Those that use it share its refusals, and nobody else is stopped."""
-    bad = crowd.team()
+    bad = crowd.bare()
     bad.secret(**{TOKEN_KEY: f"ik_sdk_{token_hex(4)}_{token_hex(32)}"})
     for number in range(20):
         bad.declare(f"bad-{number:02}")

@@ -59,13 +59,12 @@ def test_what_is_deleted_is_gone_from_the_platform(team: Team) -> None:
     assert team.platform_writes(since) == ["delete support-bot"]
 
 
-def test_deleted_before_it_was_made(team: Team) -> None:
+def test_deleted_before_it_was_made(bare: Team) -> None:
     """A Workload that never could be created goes at once, and the platform is not called."""
-    team.drop_secret()
-    team.declare("support-bot")
-    team.until("support-bot", "False SecretNotFound")
-    team.kubectl("delete", "ikw", "support-bot", "--timeout=30s")
-    assert team.calls() == []
+    bare.declare("support-bot")
+    bare.until("support-bot", "False SecretNotFound")
+    bare.kubectl("delete", "ikw", "support-bot", "--timeout=30s")
+    assert bare.calls() == []
 
 
 def test_a_creation_is_as_few_writes_as_can_be(team: Team, audit: Audit, platform: Admin) -> None:

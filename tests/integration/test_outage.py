@@ -79,9 +79,7 @@ NEW, CHANGED, DELETED = "new", "bot-00", "bot-01"
 def story(crowd: Crowd, module_operator: Operator, control_plane: Cluster, api: Api) -> Story:
     """The outage, from its beginning to the moment when all is well again."""
     one, other = crowd.team(), crowd.team()
-    told = Story(one, other, crowd.partner(one))
-    told.partner.token = one.token
-    told.partner.secret(INFERENCEKEY_PROJECT=one.name)
+    told = Story(one, other, crowd.partner(one, one.token))
     _fleets(crowd, told)
     told.before = {key: item["metadata"]["resourceVersion"] for key, item in crowd.workloads().items()}
     told.began = crowd.platform.last()

@@ -204,7 +204,7 @@ def operator_options(elsewhere: Elsewhere) -> tuple[str, ...]:
 @pytest.fixture(scope="module")
 def stage(crowd: Crowd, elsewhere: Elsewhere, control_plane: Cluster, api: Api) -> Stage:
     """Every trouble met, watched while intervals pass, and recorded."""
-    records = {trouble.name: Record(trouble, crowd.team()) for trouble in TROUBLES}
+    records = {trouble.name: Record(trouble, crowd.team() if trouble.fault else crowd.bare()) for trouble in TROUBLES}
     limits = ("list-seconds", "list-date", "create-seconds")
     made = Stage(crowd, crowd.team(), elsewhere, records, {limit: crowd.team() for limit in limits})
     _prepare(made)

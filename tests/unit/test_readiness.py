@@ -240,6 +240,34 @@ async def raw_words(script: Script, silence: float = 5.0, timeout: float = 2.0) 
         return await words(phases(http, server.url, TOKEN, "team-a", "bot", silence=silence))
 
 
+CHUNKED = HEAD[:-2] + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+def chunk(data: bytes) -> bytes:
+    """Return a piece of a body of unknown length."""
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+async def left_at_the_terminal_phase(*pieces: bytes) -> int:
+    """Follow two streams of these pieces, each until it told all; how many connections that took."""
+    async with raw_server(sends(*pieces, pause=0.05)) as server, open_http(2.0) as http:
+        for _ in range(2):
+            async with aclosing(phases(http, server.url, TOKEN, "team-a", "bot")) as stream:
+                assert (await anext(stream)).phase == "ready"
+        return server.connections
+
+
+async def test_a_stream_that_told_all_gives_its_connection_back() -> None:
+    """It is read to its end, which follows the terminal phase: the next stream needs no connection of its own."""
+    assert await left_at_the_terminal_phase(CHUNKED + chunk(event("ready")), chunk(b"")) == 1
+
+
+async def test_a_stream_that_does_not_end_is_left() -> None:
+    """A platform that keeps the stream open after the terminal phase holds nobody up."""
+    async with asyncio.timeout(2.0):
+        assert await left_at_the_terminal_phase(CHUNKED + chunk(event("ready"))) == 2
+
+
 async def test_keep_alives_keep_a_quiet_stream_open() -> None:
     """Comment lines count as life: a stream with them outlasts the limit of silence."""
     quiet = sends(HEAD + event("provisioning"), *[b": keep-alive\n\n"] * 12, event("ready"), pause=0.1, close=True)

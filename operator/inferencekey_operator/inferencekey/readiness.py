@@ -6,10 +6,11 @@ a Workload is not known here, nor is Kubernetes.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,8 @@ TEXT_LIMIT = 256
 """Characters of a message."""
 
 _TO_CONNECT = 10.0
+_FAREWELL = 0.25
+"""Seconds that a stream which has told all is given to end: read to its end, its connection serves the next one."""
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _BOM = b"\xef\xbb\xbf"
 
@@ -155,7 +158,11 @@ async def phases(
         async with aclosing(_events(response)) as events:
             async for data in events:
                 if phase := parse_phase(data):
-                    yield phase
+                    try:
+                        yield phase
+                    finally:
+                        if phase.terminal:
+                            await _read_to_the_end(events)
 
 
 async def follow(
@@ -189,6 +196,13 @@ async def follow(
             wish = error.retry_after or 0.0
         await sleep(max(WAITS[min(failed, len(WAITS) - 1)], wish))
         failed += 1
+
+
+async def _read_to_the_end(events: AsyncGenerator[str, None]) -> None:
+    with suppress(TimeoutError, PlatformFailure):
+        async with asyncio.timeout(_FAREWELL):
+            async for _ in events:
+                pass
 
 
 async def _events(response: httpx.Response) -> AsyncGenerator[str, None]:

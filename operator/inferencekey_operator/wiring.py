@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -25,14 +25,14 @@ from inferencekey_operator.world import World
 class Platforms:
     """One connection per platform, opened when it is first needed."""
 
-    def __init__(self, timeout: float) -> None:
-        self._timeout = timeout
+    def __init__(self, timeout: float, permit: Callable[[], None]) -> None:
+        self._timeout, self._permit = timeout, permit
         self._connections: dict[str, Connection] = {}
 
     def connection(self, base_url: str) -> Connection:
         """The one to this platform."""
         if base_url not in self._connections:
-            self._connections[base_url] = Connection(base_url, self._timeout)
+            self._connections[base_url] = Connection(base_url, self._timeout, self._permit)
         return self._connections[base_url]
 
     async def close(self) -> None:
@@ -61,7 +61,7 @@ def wire(settings: Settings, cluster: Cluster) -> Parts:
     """All parts, each knowing those it works with."""
     controller = Controller()
     leadership = Leadership(cluster, controller, settings)
-    platforms = Platforms(settings.client_timeout)
+    platforms = Platforms(settings.client_timeout, leadership.check)
     secrets = Secrets(controller.secret_changed)
     namespaces = Namespaces(cluster, controller.namespace_changed)
     config_maps = _config_maps(settings, cluster, controller)
@@ -71,7 +71,6 @@ def wire(settings: Settings, cluster: Cluster) -> Parts:
         changed=controller.rows_changed,
         recovered=controller.platform_recovered,
         troubled=controller.platform_troubled,
-        guard=leadership.check,
     )
     store, recorder = Store(), Recorder(cluster)
     controller.wire(

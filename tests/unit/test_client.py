@@ -136,6 +136,57 @@ async def test_a_taken_slug_comes_back_as_the_twin_it_became(world: World) -> No
     assert slugs == ["bot", "bot-1"]
 
 
+class Forbidden(Exception):
+    """What somebody raises who may not write any more."""
+
+
+class Permit:
+    """Lets so many steps of writes pass."""
+
+    def __init__(self, steps: float) -> None:
+        self.steps = steps
+
+    def __call__(self) -> None:
+        """One step more."""
+        self.steps -= 1
+        if self.steps < 0:
+            raise Forbidden
+
+
+@pytest.mark.parametrize("steps", [0, 1], ids=["before-the-head", "before-the-body"])
+async def test_a_forbidden_write_is_not_carried_out(world: World, steps: int) -> None:
+    """Also one that is forbidden when half of it is out; reading is free."""
+    made = await world.client.create(world.token, "team-a", BODY)
+    async with open_http(2.0) as http:
+        client = PlatformClient(world.client.base_url, http, permit=Permit(0))
+        for write in (client.update(world.token, made.id, {"model_name": "x"}), client.delete(world.token, made.id)):
+            with pytest.raises(Forbidden):
+                await write
+        with pytest.raises(Forbidden):
+            await PlatformClient(client.base_url, http, permit=Permit(steps)).create(world.token, "team-a", BODY)
+        assert wire.parse_list(await client.list_workloads(world.token, "team-a")) == (made,)
+
+
+async def test_who_waited_for_a_connection_asks_again() -> None:
+    """What was allowed when the call was made, and is not when its turn comes, is not sent."""
+    permit, turn = Permit(2), asyncio.Event()
+
+    async def slow(writer: asyncio.StreamWriter) -> None:
+        await turn.wait()
+        writer.write(CREATED)
+
+    async with against(slow, connections=1, permit=permit) as (server, client):
+        first = asyncio.create_task(client.create(TOKEN, "team-a", BODY))
+        await server.arrived.wait()
+        second = asyncio.create_task(client.create(TOKEN, "team-a", BODY))
+        await asyncio.sleep(0.05)
+        turn.set()
+        assert (await first).slug == "bot"
+        with pytest.raises(Forbidden):
+            await second
+    assert len(server.requests) == 1
+
+
 async def test_an_unchanged_list_has_the_same_bytes(world: World) -> None:
     """Digests of two lists can be compared, so that reading can be skipped."""
     await world.client.create(world.token, "team-a", BODY)

@@ -23,7 +23,7 @@ from unit.virtual_time import virtual
 class Watcher:
     """A roster of a platform, and what it told."""
 
-    def __init__(self, platform: ScriptedPlatform, pace: Pace | None = None, guard: Any = lambda: None) -> None:
+    def __init__(self, platform: ScriptedPlatform, pace: Pace | None = None) -> None:
         self.platform = platform
         self.changed: list[set[str]] = []
         self.recovered: list[float] = []
@@ -37,7 +37,6 @@ class Watcher:
             changed=self._note,
             recovered=self._better,
             troubled=lambda _, error: self.troubled.append(error.reason),
-            guard=guard,
         )
 
     def _note(self, roster: Roster, slugs: Iterable[str]) -> None:
@@ -301,27 +300,6 @@ def test_a_write_that_was_lost_makes_the_roster_uncertain(operation: str, error:
         assert watcher.roster.by_slug("a") == row("a")
 
     check()
-
-
-@virtual
-async def test_a_guard_stops_writes_and_nothing_else() -> None:
-    """A leader that may no longer lead sends nothing; looking is free."""
-
-    def guard() -> None:
-        raise RuntimeError("not the leader")
-
-    watcher = Watcher(ScriptedPlatform(row("a")), guard=guard)
-    await watcher.roster.look()
-
-    for write in (
-        watcher.roster.create({"slug": "c"}),
-        watcher.roster.update("wl_a", {}),
-        watcher.roster.delete("wl_a"),
-    ):
-        with pytest.raises(RuntimeError, match="not the leader"):
-            await write
-
-    assert [name for _, name in watcher.platform.calls] == ["list"]
 
 
 @virtual

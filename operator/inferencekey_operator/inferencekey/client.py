@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -35,6 +35,9 @@ REFUSAL_LIMIT = 64 * 1024
 """Bytes that are read of a body that only explains a status."""
 
 EVENTS = "text/event-stream"
+
+Trace = Callable[[str, Mapping[str, Any]], Awaitable[None]]
+_ABOUT_TO_SEND = frozenset({"http11.send_request_headers.started", "http11.send_request_body.started"})
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 _HOW_LOST: tuple[tuple[type[Exception], str], ...] = (
@@ -84,6 +87,9 @@ class PlatformClient:
 
     A call ends within its deadline (seconds, the wait for a connection included), so that whoever must have
     stopped writing at a certain moment can. A write that is cancelled may have been carried out.
+
+    `permit` is called each time that bytes of a write are about to go out, and forbids them by raising: between the
+    decision to call and the call there may be a wait for a connection, or a process that stood still for minutes.
     """
 
     def __init__(
@@ -94,11 +100,13 @@ class PlatformClient:
         write_deadline: float = 10.0,
         list_deadline: float = 60.0,
         list_limit: int = LIST_LIMIT,
+        permit: Callable[[], None] = lambda: None,
     ) -> None:
         self.base_url = checked_base_url(base_url)
         self._http = http
         self._write_deadline, self._list_deadline = write_deadline, list_deadline
         self._list_limit = list_limit
+        self._permitted = _asking(permit)
 
     def __repr__(self) -> str:
         return f"PlatformClient({self.base_url!r})"
@@ -120,7 +128,8 @@ class PlatformClient:
             PlatformFailure: `uncertain` when there may be a workload now.
             ConfigurationError: the token cannot be sent.
         """
-        call = Call("create", "POST", wire.workloads_path(project), token, project, _encoded(body))
+        path = wire.workloads_path(project)
+        call = Call("create", "POST", path, token, project, _encoded(body), trace=self._permitted)
         return wire.parse_workload(await self._json(call, self._write_deadline, ANSWER_LIMIT))
 
     async def update(self, token: str, workload_id: str, body: Mapping[str, Any]) -> wire.LiveWorkload:
@@ -130,7 +139,8 @@ class PlatformClient:
             PlatformFailure: `uncertain` when the change may have been made; status 404 when it is gone.
             ConfigurationError: the token cannot be sent.
         """
-        call = Call("update", "PATCH", wire.workload_path(workload_id), token, content=_encoded(body))
+        path = wire.workload_path(workload_id)
+        call = Call("update", "PATCH", path, token, content=_encoded(body), trace=self._permitted)
         return wire.parse_workload(await self._json(call, self._write_deadline, ANSWER_LIMIT))
 
     async def delete(self, token: str, workload_id: str) -> bool:
@@ -143,7 +153,7 @@ class PlatformClient:
             PlatformFailure: `uncertain` when it may have been deleted.
             ConfigurationError: the token cannot be sent.
         """
-        call = Call("delete", "DELETE", wire.workload_path(workload_id), token)
+        call = Call("delete", "DELETE", wire.workload_path(workload_id), token, trace=self._permitted)
         try:
             async with answered(self._http, self.base_url, call, self._write_deadline) as response:
                 await _beginning(response)
@@ -161,7 +171,10 @@ class PlatformClient:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request before it is sent. `project` is empty where the route does not name it."""
+    """One request before it is sent. `project` is empty where the route does not name it.
+
+    `trace` hears of each step of the request on its way, in httpcore's words.
+    """
 
     operation: Operation
     method: str
@@ -170,6 +183,7 @@ class Call:
     project: str = ""
     content: bytes | None = field(default=None, repr=False)
     accept: str = "application/json"
+    trace: Trace | None = field(default=None, repr=False)
 
 
 @asynccontextmanager
@@ -272,7 +286,16 @@ def _request(http: httpx.AsyncClient, base_url: str, call: Call, timeout: httpx.
         headers=headers,
         content=call.content,
         timeout=timeout or http.timeout,
+        extensions={} if call.trace is None else {"trace": call.trace},
     )
+
+
+def _asking(permit: Callable[[], None]) -> Trace:
+    async def trace(step: str, _: Mapping[str, Any]) -> None:
+        if step in _ABOUT_TO_SEND:
+            permit()
+
+    return trace
 
 
 async def _expect_success(response: httpx.Response, call: Call) -> None:

@@ -5,7 +5,7 @@ A stream holds a connection for minutes, and must not take one from the calls.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 from inferencekey_operator.inferencekey.client import PlatformClient, open_http
 from inferencekey_operator.inferencekey.readiness import Phase, phases
@@ -17,11 +17,11 @@ STREAMS = 48
 
 
 class Connection(PlatformClient):
-    """The control plane at `base_url`; `timeout` in seconds bounds each write."""
+    """The control plane at `base_url`; `timeout` in seconds bounds each write, which `permit` may forbid."""
 
-    def __init__(self, base_url: str, timeout: float) -> None:
+    def __init__(self, base_url: str, timeout: float, permit: Callable[[], None]) -> None:
         self._pools = open_http(timeout, connections=CALLS), open_http(timeout, connections=STREAMS)
-        super().__init__(base_url, self._pools[0], write_deadline=timeout)
+        super().__init__(base_url, self._pools[0], write_deadline=timeout, permit=permit)
 
     def phases(self, token: str, project: str, slug: str) -> AsyncGenerator[Phase, None]:
         """Open one readiness stream."""

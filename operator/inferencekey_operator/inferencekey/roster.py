@@ -93,7 +93,7 @@ class Roster:
     """The rows of one project, as one credential sees them, and the calls that change them.
 
     `changed` is called with the slugs of rows that a list showed new, gone or different; `troubled` once when lists
-    begin to fail; `recovered` when the platform answers again; `guard` before each write, and may raise.
+    begin to fail; `recovered` when the platform answers again.
     """
 
     def __init__(
@@ -107,11 +107,10 @@ class Roster:
         changed: Callable[[Roster, Iterable[str]], None],
         recovered: Callable[[Roster], None],
         troubled: Callable[[Roster, OperatorError], None] = lambda roster, error: None,
-        guard: Callable[[], None] = lambda: None,
     ) -> None:
         self.base_url, self.project = base_url, project
         self._client, self._token, self._pace = client, token, pace
-        self._changed, self._recovered, self._troubled, self._guard = changed, recovered, troubled, guard
+        self._changed, self._recovered, self._troubled = changed, recovered, troubled
         self._bucket = Bucket(pace.rate, pace.burst)
         self._places = asyncio.Semaphore(WRITES)
         self._rows: dict[str, LiveWorkload] = {}
@@ -235,7 +234,6 @@ class Roster:
             if self._trouble is not None:
                 await self.look(self._closed_until)
             await self._bucket.take()
-            self._guard()
             try:
                 answer = await call()
             except PlatformFailure as error:
@@ -389,10 +387,9 @@ class Rosters:
         changed: Callable[[Roster, Iterable[str]], None],
         recovered: Callable[[Roster], None],
         troubled: Callable[[Roster, OperatorError], None] = lambda roster, error: None,
-        guard: Callable[[], None] = lambda: None,
     ) -> None:
         self._client, self._pace = client, pace
-        self._changed, self._recovered, self._troubled, self._guard = changed, recovered, troubled, guard
+        self._changed, self._recovered, self._troubled = changed, recovered, troubled
         self._rosters: dict[_Name, Roster] = {}
         self._ticks: dict[_Name, asyncio.Task[None]] = {}
         self._users: dict[_Name, set[Hashable]] = {}
@@ -452,7 +449,6 @@ class Rosters:
             changed=self._changed,
             recovered=self._recovered,
             troubled=self._troubled,
-            guard=self._guard,
         )
         self._ticks[name] = asyncio.create_task(self._tick(roster), name=f"interval of {project}")
         return roster

@@ -21,8 +21,6 @@ from inferencekey_operator.settings import Settings
 
 log = logging.getLogger(__name__)
 
-DURATION = 14.0
-"""A killed leader is replaced within this and the second that a candidate may take to notice."""
 MARGIN = 0.5
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -70,7 +68,7 @@ class Leadership:
 
     def _new_candidate(self) -> Leader:
         """A write to the platform must end before the Lease of a leader that stopped renewing can run out."""
-        duration = max(DURATION, self._settings.client_timeout + 5.0)
+        duration = self._settings.lease_duration
         deadline = duration - self._settings.client_timeout - MARGIN
         return Leader(
             self._cluster,

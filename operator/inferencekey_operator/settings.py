@@ -18,6 +18,8 @@ from inferencekey_operator.workload import OnDrift
 
 DEFAULT_BASE_URL = "https://api.inferencekey.com"
 PREFIX = "INFERENCEKEY_OPERATOR_"
+LEASE_OUTLASTS_CALLS = 2.0
+"""Seconds by which a Lease is longer than a call at least: a leader that cannot renew must have stopped by its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class Settings:
     client_timeout: float = 10.0
     create_settle: float = 40.0
     lease_namespace: str | None = None
+    lease_duration: float = 14.0
     metrics_address: str | None = None
     log_level: str = "info"
     log_format: str = "text"
@@ -115,6 +118,12 @@ _OPTIONS = (
         "watch for a creation whose answer was lost before a deletion ends (default: client timeout + 30s)",
     ),
     _Option("lease-namespace", str, "NAME", "where the Lease is (default: the pod's namespace, else default)"),
+    _Option(
+        "lease-duration",
+        positive,
+        "DURATION",
+        "a killed leader is replaced after this time (default: 14s, or client timeout + 5s)",
+    ),
     _Option("metrics-address", str, "[HOST]:PORT", "serve /metrics, /healthz and /readyz there (default: off)"),
     _Option(
         "log-level",
@@ -156,8 +165,19 @@ def read(
         values["base_url"] = url(environ.get("INFERENCEKEY_BASE_URL") or DEFAULT_BASE_URL)
     except argparse.ArgumentTypeError as error:
         parser.error(f"INFERENCEKEY_BASE_URL: {error}")
-    chosen = Settings(**values)
-    return chosen if "create_settle" in values else replace(chosen, create_settle=chosen.client_timeout + 30.0)
+    chosen = _follow_client_timeout(Settings(**values), values)
+    if chosen.lease_duration < chosen.client_timeout + LEASE_OUTLASTS_CALLS:
+        parser.error(f"--lease-duration must be longer than --client-timeout by {LEASE_OUTLASTS_CALLS:g}s or more")
+    return chosen
+
+
+def _follow_client_timeout(chosen: Settings, given: Mapping[str, Any]) -> Settings:
+    """What was not given is as long as the calls to the platform ask for."""
+    if "create_settle" not in given:
+        chosen = replace(chosen, create_settle=chosen.client_timeout + 30.0)
+    if "lease_duration" not in given:
+        chosen = replace(chosen, lease_duration=max(chosen.lease_duration, chosen.client_timeout + 5.0))
+    return chosen
 
 
 def _from_environment(

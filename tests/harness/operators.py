@@ -56,10 +56,29 @@ class Operator:
         """Whether there is a process that has not ended."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def leads(self) -> bool:
+        """Whether the Lease names it."""
+        lease = self._around.api.find(_LEASE)
+        holder = (lease or {}).get("spec", {}).get("holderIdentity") or ""
+        return self._process is not None and f"_{self._process.pid}_" in holder
+
     def start(self) -> None:
         """Back when it leads."""
-        assert self._sent_away, "there is one already"
         before = self._term()
+        self._launch()
+        eventually(lambda: not self.running or self._term() not in (None, before), within=60)
+        self._assert_not_ended()
+
+    def stand_by(self) -> None:
+        """Back when it waits for the Lease that another one has."""
+        seen = len(self.log())
+        self._launch()
+        eventually(lambda: not self.running or " waits: the Lease " in self.log()[seen:], within=60)
+        self._assert_not_ended()
+
+    def _launch(self) -> None:
+        assert self._sent_away, "there is one already"
         with self._around.log.open("ab") as log:
             self._process = subprocess.Popen(
                 bound_to_us(self._command()),
@@ -69,8 +88,6 @@ class Operator:
                 stderr=subprocess.STDOUT,
             )
         self._sent_away = False
-        eventually(lambda: not self.running or self._term() not in (None, before), within=60)
-        self._assert_not_ended()
 
     def see_to_it(self) -> None:
         """It leads when this is back, also if a test killed it before."""
@@ -99,10 +116,10 @@ class Operator:
         """Spare the next one the wait for the Lease of the one that was killed."""
         self._around.api.delete(_LEASE)
 
-    def twin(self) -> Operator:
-        """Another one, started in the same way, with a log of its own; not started yet."""
-        log = self._around.log.with_name(f"{self._around.log.name}-twin")
-        return Operator(replace(self._around, log=log), *self._options)
+    def twin(self, name: str = "twin", *options: str) -> Operator:
+        """Another one, started in the same way but for further options, with a log of its own; not started yet."""
+        log = self._around.log.with_name(f"{self._around.log.name}-{name}")
+        return Operator(replace(self._around, log=log), *self._options, *options)
 
     def log(self) -> str:
         """Everything that was logged in all lives."""

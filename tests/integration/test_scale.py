@@ -47,13 +47,18 @@ class Fleet:
     """Until they were ready."""
 
 
-@pytest.fixture(scope="module")
-def metrics_port() -> int:
+def _free_port() -> int:
     """A port that is free now, and below those that the kernel takes for outgoing connections."""
     for port in random.sample(range(20_000, 30_000), k=100):
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
     raise AssertionError("no free port among 100 tried")
+
+
+@pytest.fixture(scope="module")
+def metrics_port() -> int:
+    """Where the operator tells how often it looked."""
+    return _free_port()
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +126,21 @@ def test_nothing_is_written_at_a_restart(fleet: Fleet, audit: Audit, operator: O
     assert audit.writes(before) == []
     assert team.platform_writes(since) == []
     assert len(team.calls("list", since=since)) <= 10
+
+
+def test_nothing_is_written_when_a_standby_takes_over(fleet: Fleet, audit: Audit, operator: Operator) -> None:
+    """It knows them all when its turn comes, looks at each, and nothing comes of it."""
+    team, port = fleet.team, _free_port()
+    standby = operator.twin("standby", f"--metrics-address=127.0.0.1:{port}")
+    before, since = audit.mark(), team.platform.last()
+    standby.stand_by()
+    assert operator.stop() == 0
+    eventually(lambda: _looks(port), lambda looks: looks >= SIZE, within=60)
+    team.pass_intervals(2)
+    assert audit.writes(before) == []
+    assert team.platform_writes(since) == []
+    assert len(team.calls("list", since=since)) <= 10
+    standby.close()
 
 
 def test_one_that_drifts_is_found_among_them(fleet: Fleet) -> None:

@@ -24,6 +24,7 @@ FLAGS = [
     "client-timeout",
     "create-settle",
     "lease-namespace",
+    "lease-duration",
     "metrics-address",
     "log-level",
     "log-format",
@@ -53,6 +54,7 @@ def test_without_a_word() -> None:
         client_timeout=10.0,
         create_settle=40.0,
         lease_namespace=None,
+        lease_duration=14.0,
         metrics_address=None,
         log_level="info",
         log_format="text",
@@ -74,6 +76,7 @@ def test_without_a_word() -> None:
         ("client-timeout", "500ms", "client_timeout", 0.5),
         ("create-settle", "2m", "create_settle", 120.0),
         ("lease-namespace", "infra", "lease_namespace", "infra"),
+        ("lease-duration", "1m", "lease_duration", 60.0),
         ("metrics-address", ":8080", "metrics_address", ":8080"),
         ("log-level", "DEBUG", "log_level", "debug"),
         ("log-format", "json", "log_format", "json"),
@@ -146,6 +149,27 @@ def test_the_platform_is_a_variable() -> None:
 def test_a_creation_settles_after_the_clients_timeout(flags: tuple[str, ...], settle: float) -> None:
     """Thirty seconds more than a call may take, unless it is stated."""
     assert settings(*flags).create_settle == settle
+
+
+@pytest.mark.parametrize(
+    ("flags", "seconds"),
+    [
+        ((), 14.0),
+        (("--client-timeout", "20s"), 25.0),
+        (("--client-timeout", "1s"), 14.0),
+        (("--lease-duration", "3s", "--client-timeout", "1s"), 3.0),
+    ],
+)
+def test_a_lease_outlasts_a_call(flags: tuple[str, ...], seconds: float) -> None:
+    """Five seconds longer than a call may take, unless it is stated."""
+    assert settings(*flags).lease_duration == seconds
+
+
+def test_a_lease_shorter_than_a_call_ends_the_start(capsys: pytest.CaptureFixture[str]) -> None:
+    """A leader that cannot renew its Lease could not be sure to have stopped writing by its end."""
+    with pytest.raises(SystemExit):
+        settings("--lease-duration=11s")
+    assert "--lease-duration must be longer than --client-timeout by 2s" in capsys.readouterr().err
 
 
 BAD = [

@@ -18,7 +18,7 @@ from typing import Any
 
 from inferencekey_operator.cluster import MANAGER, Cluster, ClusterError, micro_time
 from inferencekey_operator.errors import Reason
-from inferencekey_operator.redaction import excerpt
+from inferencekey_operator.redaction import excerpt, within_bytes
 from inferencekey_operator.workload import GROUP, KIND, VERSION, Workload
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,8 @@ SENDERS = 4
 BACKLOG = 5_000
 REMEMBERED = 4_096
 FOLD = timedelta(minutes=6)
-MOST_CHARACTERS = 1_000
+MOST_BYTES = 1_024
+"""Of a note: the API server refuses a longer one, and counts bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +177,6 @@ class Recorder:
             "action": "Ensure",
             "reason": str(occurrence.reason),
             "type": "Warning" if occurrence.warning else "Normal",
-            "note": excerpt(occurrence.note, MOST_CHARACTERS),
+            "note": within_bytes(excerpt(occurrence.note, MOST_BYTES), MOST_BYTES),
             "regarding": {key: value for key, value in regarding.items() if value},
         }

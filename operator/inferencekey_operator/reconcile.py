@@ -112,8 +112,6 @@ class Reconciler:
         if not (plan.perform and isinstance(plan.step, Update)):
             return observed.live
         refuse_the_outdated(self._world, workload)
-        if plan.drift_class is DriftClass.OUT_OF_BAND:
-            self._brakes.repaired(workload)
         memory = self._world.store.memory(workload.key)
         try:
             answer = await observed.roster.update(plan.step.workload_id, plan.step.body)
@@ -122,6 +120,8 @@ class Reconciler:
                 deny(memory, observed.roster)
             raise
         memory.denied_since = None
+        if plan.drift_class is DriftClass.OUT_OF_BAND:
+            self._brakes.repaired(workload)
         return answer
 
     # -- report ------------------------------------------------------------------------------------------------

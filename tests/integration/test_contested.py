@@ -100,3 +100,16 @@ def test_what_the_team_edits_itself_is_no_contest(team: Team) -> None:
     assert sent(team, since) == [{"model_name": f"llama-{number}"} for number in range(REPAIRS + 2)]
     assert "class" not in drift(team, NAME)
     until_told(team, NAME, *["Normal Progressing"] * (1 + REPAIRS + 2), "Normal Ready")
+
+
+def test_a_repair_that_never_arrived_was_undone_by_nobody(team: Team) -> None:
+    """A platform in trouble is tried until it takes the repair, however often it failed before."""
+    team.declare(NAME)
+    team.until_ready(NAME)
+    team.platform.fault("respond", operation="update", project=team.name, status=500, times=REPAIRS)
+    since = team.platform.last()
+    team.platform.edit(team.name, NAME, model_name="theirs")
+    eventually(lambda: len(sent(team, since)), equals(REPAIRS + 1), within=30)
+    until_drift(team, NAME, None)
+    assert team.verdict(NAME) == "True Ready"
+    assert "Warning Contested" not in told(team, NAME)

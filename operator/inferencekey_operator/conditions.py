@@ -25,15 +25,13 @@ from inferencekey_operator.status import (
     Readiness,
     WorkloadStatus,
 )
-from inferencekey_operator.workload import APPROVE_PLAN, OnDrift, Workload
+from inferencekey_operator.workload import APPROVE_PLAN, OnDrift, TaskType, Workload
 
 MOST_FIELDS = 32
 MOST_FIELD_BYTES = 4_000
 MOST_VALUE_CHARACTERS = 256
 MOST_SUMMARY_BYTES = 256
 MOST_MESSAGE_BYTES = 1_024
-
-SUSPENDED = "Suspended: nothing is called and nothing is written. To go on, set spec.suspend to false."
 
 _PHASE_WORDS = {
     "scheduling": "Scheduling",
@@ -74,7 +72,7 @@ def status(workload: Workload, report: Report, now: datetime) -> WorkloadStatus:
     if report.changes.get("workload_id") or old.workload_id:
         wanted.append(_serving(readiness))
     if report.suspended:
-        wanted.append(("Suspended", "True", Reason.SUSPENDED, SUSPENDED))
+        wanted.append(("Suspended", "True", Reason.SUSPENDED, _suspension(workload)))
     return replace(
         old,
         observed_generation=workload.generation,
@@ -96,7 +94,11 @@ def suspended(workload: Workload) -> Report:
     if ready is not None and ready.status == "True" and not _moved(workload):
         known = Reason(ready.reason) if ready.reason in set(Reason) else Reason.READY
         return Report(known, ready.message, ready=True, suspended=True)
-    return Report(Reason.SUSPENDED, SUSPENDED, suspended=True)
+    return Report(Reason.SUSPENDED, _suspension(workload), suspended=True)
+
+
+def _suspension(workload: Workload) -> str:
+    return f"Suspended: nothing is called and nothing is written. To go on: {workload.command_to_set(suspend=False)}"
 
 
 def _moved(workload: Workload) -> bool:
@@ -115,7 +117,7 @@ def verdict(workload: Workload, plan: Plan, live: LiveWorkload | None, readiness
         reason = Reason.PLAN_STALE if plan.stale and plan.reason is Reason.PLAN_PENDING else plan.reason
         return Report(reason, describe(workload, plan))
     if plan.task_type_differs:
-        return Report(Reason.TASK_TYPE_MISMATCH, _task_type_message(plan))
+        return Report(Reason.TASK_TYPE_MISMATCH, _task_type_message(workload, plan))
     phase = readiness.phase
     if phase == "error":
         told = readiness.message or "no message"
@@ -161,7 +163,7 @@ def _left_over(plan: Plan) -> Plan:
 
 def describe(workload: Workload, plan: Plan) -> str:
     """What differs and what to do about it, with the command to type."""
-    command = f"kubectl annotate ikw/{workload.name} -n {workload.namespace} --overwrite {APPROVE_PLAN}={plan.plan_id}"
+    command = f"kubectl annotate {workload.argument} --overwrite {APPROVE_PLAN}={plan.plan_id}"
     what = {
         DriftClass.NOT_CREATED: "Not created yet.",
         DriftClass.MISSING: "Gone from the platform.",
@@ -233,11 +235,14 @@ def _show(value: Any) -> str | None:
     return excerpt(text, MOST_VALUE_CHARACTERS)
 
 
-def _task_type_message(plan: Plan) -> str:
+def _task_type_message(workload: Workload, plan: Plan) -> str:
     leaf = plan.differences[-1].leaf
+    ways = "Declare another Workload under another slug"
+    if leaf.live in set(TaskType):
+        ways += f", or declare what the platform has: {workload.command_to_set(taskType=leaf.live)}"
     return redact(
         f"The platform has task type {leaf.live}, the spec declares {leaf.declared}, and the platform cannot change "
-        f"it. Set spec.taskType to {leaf.live}, or declare another Workload under another slug."
+        f"it. {ways}"
     )
 
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from inferencekey_operator.errors import ConfigurationError, OperatorError, Reason
+from inferencekey_operator.errors import Actor, ConfigurationError, OperatorError, Reason
 from inferencekey_operator.plan import Identity
 from inferencekey_operator.rules import CREDENTIAL
-from inferencekey_operator.workload import Workload
+from inferencekey_operator.workload import RECONCILE_REQUESTED_AT, Workload
 
 PROJECT_KEY = "INFERENCEKEY_PROJECT"
 BASE_URL_KEY = "INFERENCEKEY_BASE_URL"
@@ -55,8 +55,8 @@ def credential(workload: Workload, secret: Mapping[str, str] | None, allowed: Al
         flags = " ".join(f"--secret-name {name}" for name in (*names, ref.name))
         raise ConfigurationError(
             Reason.SECRET_NOT_ALLOWED,
-            f"Secret {ref.name} is not one that this operator may read ({', '.join(names)}). Use one of those, or have "
-            f"the operator started with {flags}",
+            f"Secret {ref.name} is not one that this operator may read ({', '.join(names)}). Use one of those "
+            f"({workload.command_to_set(tokenSecretRef={'name': names[0]})}), or start the operator with {flags}",
         )
     if secret is None:
         raise ConfigurationError(
@@ -93,9 +93,18 @@ def identity(workload: Workload, credential: Credential) -> Identity:
     ]
     raise ConfigurationError(
         Reason.IDENTITY_CHANGED,
-        f"The identity of a workload cannot change: {'; '.join(moved)}. Nothing was called. Set it back, or declare a "
-        "new Workload for the new place and delete this one.",
+        f"The identity of a workload cannot change: {'; '.join(moved)}. Nothing was called. Declare a new Workload for "
+        f"the new place and delete this one (kubectl delete {workload.argument}){_way_back(workload, pinned, current)}",
     )
+
+
+def _way_back(workload: Workload, pinned: Identity, current: Identity) -> str:
+    """What sets it back, where the Secret can: what the spec says of an identity cannot be changed any more."""
+    if pinned.platform_url != current.platform_url:
+        return f", or set it back: {_patch(workload, BASE_URL_KEY, pinned.platform_url)}"
+    if pinned.project != current.project and not workload.spec.project:
+        return f", or set it back: {_patch(workload, PROJECT_KEY, pinned.project)}"
+    return "."
 
 
 def pinned_identity(workload: Workload) -> Identity | None:
@@ -166,16 +175,25 @@ def _base_url(workload: Workload, secret: Mapping[str, str], allowed: Allowed) -
     raise ConfigurationError(
         Reason.BASE_URL_NOT_ALLOWED,
         f"Key {BASE_URL_KEY} of Secret {ref.name} names a platform that this operator does not call; it calls {own}. "
-        "Nothing was called. Correct or remove the key, or start the operator with --allow-base-url.",
+        f"Nothing was called. Start the operator with --allow-base-url, or correct the key: "
+        + _patch(workload, BASE_URL_KEY, own),
     )
 
 
 def with_remedy(workload: Workload, error: OperatorError) -> OperatorError:
-    """What the platform said of a credential, with the command that puts another one into the Secret."""
-    key = workload.spec.token_secret_ref.key
-    if error.reason not in OF_THE_TOKEN or "kubectl" in error.message:
+    """`error` with the command that mends it, where who raised it knew nothing of this Workload or of its Secret."""
+    if error.reason.actor is not Actor.PERSON or "kubectl" in error.message:
         return error
-    return ConfigurationError(error.reason, f"{error.message} {_patch(workload, key, '<your ik_sdk_ token>')}")
+    return ConfigurationError(error.reason, f"{error.message} {_remedy(workload, error)}")
+
+
+def _remedy(workload: Workload, error: OperatorError) -> str:
+    if error.reason in OF_THE_TOKEN:
+        return _patch(workload, workload.spec.token_secret_ref.key, "<your ik_sdk_ token>")
+    if error.reason is not Reason.PLATFORM_REFUSED or "the spec" in error.message:
+        return f"kubectl edit {workload.argument}"
+    again = f"{RECONCILE_REQUESTED_AT}=$(date +%s)"
+    return f"Then have it tried again: kubectl annotate {workload.argument} --overwrite {again}"
 
 
 def _patch(workload: Workload, key: str, value: str) -> str:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from inferencekey_operator import conditions
 from inferencekey_operator.brakes import confirmed
 from inferencekey_operator.cluster import ClusterError
-from inferencekey_operator.credentials import OF_THE_TOKEN, credential, pinned_identity
+from inferencekey_operator.credentials import OF_THE_TOKEN, credential, pinned_identity, with_remedy
 from inferencekey_operator.errors import Actor, OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.roster import Roster
 from inferencekey_operator.inferencekey.wire import LiveWorkload
@@ -69,7 +69,7 @@ class Deletion:
 
     async def report_failure(self, workload: Workload, error: OperatorError) -> None:
         """Say why a deletion is not over yet."""
-        message = f"The deletion goes on: {error.message}"
+        message = f"The deletion goes on: {with_remedy(workload, error).message}"
         actor = error.reason.actor
         reason = error.reason if actor is Actor.PLATFORM else Reason.DELETING
         report = conditions.failure(OperatorError(reason, message))

@@ -97,7 +97,7 @@ def drift_policy(world: World, workload: Workload) -> OnDrift:
         return world.settings.on_drift
     found = OnDrift.parse(text)
     if found is None:
-        where = f"ikw/{workload.name} -n {workload.namespace}" if own is not None else f"ns/{workload.namespace}"
+        where = workload.argument if own is not None else f"ns/{workload.namespace}"
         raise ConfigurationError(
             Reason.INVALID_POLICY,
             f"The annotation {ON_DRIFT} is none of {', '.join(OnDrift)}. Nothing is touched. Set one: kubectl "
@@ -164,5 +164,6 @@ def refuse_rivals(world: World, workload: Workload, who: Identity) -> None:
         raise ConfigurationError(
             Reason.SLUG_CONFLICT,
             f"Slug {who.slug} of project {who.project} belongs to Workload {rival}. This one touches nothing, "
-            "and takes over when that one goes. Declare another slug in a new Workload, or delete one of the two.",
+            "and takes over when that one goes. Declare another slug in a new Workload, and delete this one, which "
+            f"deletes nothing on the platform: kubectl delete {workload.argument}",
         )

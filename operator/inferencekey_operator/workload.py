@@ -6,6 +6,7 @@ mean. It must not know the platform, nor how objects are read or written.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -135,6 +136,16 @@ class Workload:
     def key(self) -> Key:
         """Namespace and name."""
         return Key(self.namespace, self.name)
+
+    @property
+    def argument(self) -> str:
+        """What names it on kubectl's command line."""
+        return f"ikw/{self.name} -n {self.namespace}"
+
+    def command_to_set(self, **spec: Any) -> str:
+        """What changes these fields of its spec."""
+        patch = json.dumps({"spec": spec}, separators=(",", ":"))
+        return f"kubectl patch {self.argument} --type merge -p '{patch}'"
 
     @property
     def effective_name(self) -> str:

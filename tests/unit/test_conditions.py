@@ -335,6 +335,8 @@ def test_a_task_type_that_differs_says_both_and_what_to_do() -> None:
     assert words(workload)["Ready"] == ("False", "TaskTypeMismatch")
     assert words(workload)["Drifted"] == ("True", "SpecChange")
     assert message(workload, "Ready").startswith("The platform has task type embedding, the spec declares text2text,")
+    command = """kubectl patch ikw/support-bot -n team-a --type merge -p '{"spec":{"taskType":"embedding"}}'"""
+    assert message(workload, "Ready").endswith(command)
     assert [shown.field for shown in workload.status.drift.fields] == ["taskType"]
     check_status(workload.status.to_wire())
 
@@ -650,7 +652,8 @@ def test_suspend(before: Workload, ready: tuple[str, str], why: str) -> None:
 
     assert words(workload)["Ready"] == ready, why
     assert words(workload)["Suspended"] == ("True", "Suspended")
-    assert "spec.suspend to false" in message(workload, "Suspended")
+    command = """kubectl patch ikw/support-bot -n team-a --type merge -p '{"spec":{"suspend":false}}'"""
+    assert message(workload, "Suspended").endswith(command)
     assert not {"Reconciling", "Stalled"} & words(workload).keys()
     assert workload.status.drift == before.status.drift
     assert reported(workload, suspended(workload), LATER).status == workload.status

@@ -100,12 +100,13 @@ def test_what_stands_in_the_way(
     error = refusal(secret, spec)
 
     assert (error.reason, error.reason.actor) == (reason, actor), why
+    assert "kubectl" in error.message
     command = (
         "kubectl "
         if reason not in (Reason.SECRET_NOT_ALLOWED, Reason.BASE_URL_NOT_ALLOWED)
         else "operator with --"
         if reason is Reason.BASE_URL_NOT_ALLOWED
-        else "operator started with --"
+        else "start the operator with --"
     )
     assert command in error.message
 
@@ -246,14 +247,20 @@ def test_what_was_used_first_is_pinned() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "place", "said"),
+    ("spec", "place", "said", "way_back"),
     [
-        ({}, Credential(TOKEN, "staging", PLATFORM), "project was prod, is staging"),
-        ({}, Credential(TOKEN, "prod", "https://eu.inferencekey.com"), f"platform was {PLATFORM}, is https://eu"),
-        ({"slug": "bot"}, HERE, "slug was support-bot, is bot"),
+        ({}, Credential(TOKEN, "staging", PLATFORM), "project was prod, is staging", 'INFERENCEKEY_PROJECT":"prod"'),
+        (
+            {},
+            Credential(TOKEN, "prod", "https://eu.inferencekey.com"),
+            f"platform was {PLATFORM}, is https://eu",
+            f'INFERENCEKEY_BASE_URL":"{PLATFORM}"',
+        ),
+        ({"slug": "bot"}, HERE, "slug was support-bot, is bot", ""),
+        ({"project": "staging"}, Credential(TOKEN, "staging", PLATFORM), "project was prod, is staging", ""),
     ],
 )
-def test_an_identity_that_moved(spec: dict[str, Any], place: Credential, said: str) -> None:
+def test_an_identity_that_moved(spec: dict[str, Any], place: Credential, said: str, way_back: str) -> None:
     """Nothing is called, a person decides, and the message names what moved and nothing else."""
     before = agreed(a_workload())
     workload = replace(before, spec=replace(before.spec, **spec))
@@ -264,6 +271,9 @@ def test_an_identity_that_moved(spec: dict[str, Any], place: Credential, said: s
     assert caught.value.reason is Reason.IDENTITY_CHANGED
     assert caught.value.reason.actor is Actor.PERSON
     assert caught.value.message.count(" was ") == 2
+    assert "kubectl delete ikw/support-bot -n team-a" in caught.value.message
+    assert way_back in caught.value.message
+    assert ("kubectl patch secret" in caught.value.message) is bool(way_back), "what a spec says cannot be taken back"
 
 
 # -- secrets in the declaration ------------------------------------------------------------------------------------
@@ -344,12 +354,30 @@ def test_a_refused_credential_comes_with_the_command_for_another(reason: Reason)
 
 
 @pytest.mark.parametrize(
+    ("reason", "message", "command"),
+    [
+        (Reason.PLATFORM_REFUSED, "Refused. Correct the spec.", "kubectl edit ikw/support-bot -n team-a"),
+        (Reason.SECRET_IN_SPEC, "A token. Take it out.", "kubectl edit ikw/support-bot -n team-a"),
+        (
+            Reason.PLATFORM_REFUSED,
+            "The quota is used up.",
+            "Then have it tried again: kubectl annotate ikw/support-bot -n team-a --overwrite "
+            "inferencekey.com/reconcile-requested-at=$(date +%s)",
+        ),
+    ],
+)
+def test_whatever_waits_for_a_person_comes_with_a_command(reason: Reason, message: str, command: str) -> None:
+    """The spec is edited where that is what it takes; else it is tried again as soon as somebody asks."""
+    assert with_remedy(a_workload(), OperatorError(reason, message)).message == f"{message} {command}"
+
+
+@pytest.mark.parametrize(
     "error",
     [
-        PlatformFailure(Reason.PLATFORM_REFUSED, "Refused."),
+        PlatformFailure(Reason.PLATFORM_UNREACHABLE, "Down. Retried by itself."),
         OperatorError(Reason.WRONG_CREDENTIAL_TYPE, "Mend it: kubectl patch secret"),
     ],
 )
 def test_other_errors_are_left_as_they_are(error: OperatorError) -> None:
-    """A new token mends nothing there, or the command is in the message already."""
+    """What heals by itself, or has its command already."""
     assert with_remedy(a_workload(), error) is error

@@ -290,6 +290,7 @@ async def test_the_slug_of_another_workload() -> None:
         await place.look(YOUNGER)
 
     assert caught.value.reason is Reason.SLUG_CONFLICT
+    assert "kubectl delete ikw/" in caught.value.message
     assert (await place.look(OLDER)).identity == IDENTITY
 
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from inferencekey_operator import conditions
 from inferencekey_operator.brakes import confirmed
 from inferencekey_operator.cluster import ClusterError
-from inferencekey_operator.credentials import OF_THE_TOKEN, credential, pinned_identity, with_remedy
+from inferencekey_operator.credentials import OF_THE_TOKEN, credential, identity, pinned_identity, with_remedy
 from inferencekey_operator.errors import Actor, OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.roster import Roster
 from inferencekey_operator.inferencekey.wire import LiveWorkload
@@ -101,8 +101,11 @@ class Deletion:
 
     async def _look_with(self, workload: Workload, secret: Mapping[str, str] | None) -> tuple[Identity, Roster]:
         world, key = self._world, workload.key
-        found = credential(_pinned_project(workload), secret, world.allowed)
+        pinned = _pinned_project(workload)
+        found = credential(pinned, secret, world.allowed)
         who = pinned_identity(workload) or Identity(found.base_url, found.project, workload.effective_slug)
+        if who.platform_url != found.base_url:
+            identity(pinned, found)  # raises: a token must not go to a platform that it was not meant for
         roster = world.rosters.use(key, who.platform_url, who.project, found.token)
         memory = world.store.memory(key)
         after = max(memory.seen, memory.denied_since or memory.seen)

@@ -149,3 +149,19 @@ def test_an_operator_that_moved(team: Team, operator: Operator, moved: Operator)
     status = team.until_ready(NAME)["status"]
     assert {key: status[key] for key in pinned} == pinned
     assert team.platform_writes(since) == [f"update {NAME}"]
+
+
+def test_an_operator_that_moved_deletes_nothing(team: Team, operator: Operator, moved: Operator) -> None:
+    """A token for its own platform goes to no other: after the grace time it lets go, and says what is left where."""
+    team.secret(**{BASE_URL_KEY: None})
+    pinned = _serve(team)
+    assert operator.stop() == 0
+    since = team.platform.last()
+    moved.start()
+    team.delete(NAME)
+    team.until_gone(NAME, within=30)
+    moved.close()
+    assert "was let go without a token (IdentityChanged)" in moved.log()
+    assert str(pinned["workloadId"]) in moved.log()
+    assert team.calls(since=since) == []
+    assert team.slugs() == [NAME]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from inferencekey_operator.drift import FieldDiff, declared_document, declared_leaves, fingerprint
+from inferencekey_operator.drift import FieldDiff, declared_document, declared_leaves, fingerprint, too_deep
 from inferencekey_operator.errors import Actor, OperatorError, Reason
 from inferencekey_operator.inferencekey.wire import LiveWorkload
 from inferencekey_operator.plan import Adopt, Create, Plan
@@ -105,9 +105,10 @@ def _moved(workload: Workload) -> bool:
     """Whether anything is declared that was neither applied nor, as a drift that is tolerated, judged."""
     applied = {record.field: record.declared for record in workload.status.last_applied}
     judged = {shown.field: shown.declared for shown in workload.status.drift.fields}
-    return any(
+    declared = declared_document(workload)
+    return too_deep(declared) or any(
         applied.get(leaf.field) != fingerprint(leaf.declared) and judged.get(leaf.field) != _show(leaf.declared)
-        for leaf in declared_leaves(declared_document(workload))
+        for leaf in declared_leaves(declared)
     )
 
 

@@ -25,6 +25,9 @@ MOST_BYTES = 5_000
 RECORD_BYTES = 75
 """A status stays small: beyond so many bytes of records, one pair of hashes is remembered per top-level key."""
 
+MOST_LEVELS = 100
+"""How deep a declaration may be nested: whatever walks it goes as deep as it is."""
+
 Path = tuple[str, ...]
 
 _USERS_NAME: dict[Path, str] = {
@@ -127,6 +130,16 @@ def declared_document(workload: Workload) -> dict[str, Any]:
     return {key: value for key, value in document.items() if value is not None}
 
 
+def too_deep(declared: Mapping[str, Any]) -> bool:
+    """Whether a declaration is nested deeper than anybody means: to be asked before it is walked."""
+    level: list[Any] = [declared]
+    for _ in range(MOST_LEVELS):
+        level = [inner for value in level for inner in _within_value(value)]
+        if not level:
+            return False
+    return True
+
+
 def leaves(declared: Mapping[str, Any], live: LiveWorkload) -> tuple[Leaf, ...]:
     """Every declared leaf that can drift, beside its live value, in the SDK's order of fields."""
     found: list[Leaf] = []
@@ -191,6 +204,12 @@ def users_name(path: Path) -> str:
         if head is not None:
             return "".join((head, *map(_step, path[length:])))
     return "".join((path[0], *map(_step, path[1:])))
+
+
+def _within_value(value: Any) -> Collection[Any]:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list | tuple) else ()
 
 
 def _step(key: str) -> str:

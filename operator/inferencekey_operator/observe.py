@@ -6,13 +6,14 @@ Raises what stands in the way, before any call where that can be told before. De
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NoReturn
 
 from inferencekey_operator.conditions import condition
 from inferencekey_operator.credentials import Credential, credential, identity, pinned_identity, refuse_secrets
-from inferencekey_operator.drift import declared_document
+from inferencekey_operator.drift import MOST_LEVELS, declared_document, too_deep
 from inferencekey_operator.errors import Actor, ConfigurationError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.roster import Roster
 from inferencekey_operator.inferencekey.wire import LiveWorkload
@@ -63,10 +64,20 @@ def _prepare(world: World, workload: Workload) -> tuple[OnDrift, dict[str, Any],
     """Everything that can be told without a call; while it cannot, no call is made for this Workload."""
     policy = drift_policy(world, workload)
     declared = declared_document(workload)
+    _refuse_the_endless(declared)
     refuse_secrets(declared)
     secret = world.secrets.get(workload.namespace, workload.spec.token_secret_ref.name)
     found = credential(workload, secret, world.allowed)
     return policy, declared, found, identity(workload, found)
+
+
+def _refuse_the_endless(declared: Mapping[str, Any]) -> None:
+    if too_deep(declared):
+        raise ConfigurationError(
+            Reason.PLATFORM_REFUSED,
+            f"config or executionPolicyConfig is nested deeper than {MOST_LEVELS} levels, which no platform takes. "
+            "Nothing was sent. Correct the spec.",
+        )
 
 
 def stake(world: World, workload: Workload) -> None:

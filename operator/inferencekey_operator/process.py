@@ -10,6 +10,7 @@ import asyncio
 import gc
 import logging
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from functools import partial
@@ -28,10 +29,15 @@ from inferencekey_operator.wiring import Parts, wire
 
 log = logging.getLogger(__name__)
 
+MOST_NESTED = 11_000
+"""The API server stores JSON of up to 10,000 levels. Python reads 1,000 by default, and one Workload that has more
+would end the watch of all."""
+
 
 async def serve(settings: Settings) -> int:
     """Runs until a signal; 0 after a clean stop, 1 with a message where it could not go on."""
     logs.configure(settings.log_level, settings.log_format)
+    sys.setrecursionlimit(MOST_NESTED)
     stop = asyncio.Event()
     _heed_signals(stop)
     try:

@@ -686,6 +686,15 @@ def test_an_edit_while_suspended_is_told_by_what_was_applied(changes: dict[str, 
     assert suspended(workload).ready is not moved, why
 
 
+def test_what_is_too_deep_to_be_walked_was_never_applied() -> None:
+    """The look that rests walks the declaration as well."""
+    endless: dict[str, Any] = {}
+    for _ in range(9_980):
+        endless = {"a": endless}
+
+    assert not suspended(redeclared(at_rest(a_workload()), config=endless)).ready
+
+
 @pytest.mark.parametrize(("changes", "moved"), [({}, False), ({"k000": "moved"}, True)])
 def test_an_edit_among_many_fields_is_told_as_well(changes: dict[str, Any], moved: bool) -> None:
     """Where one record stands for all keys of an object."""

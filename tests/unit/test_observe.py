@@ -578,3 +578,26 @@ async def test_a_row_that_the_platform_denies() -> None:
     with pytest.raises(PlatformFailure) as caught:
         deny(memory, again.roster)
     assert caught.value.reason is Reason.PLATFORM_ERROR
+
+
+# -- what is too deep ----------------------------------------------------------------------------------------------
+
+
+def nested(levels: int) -> Any:
+    """A value with so many objects and lists in one another."""
+    value: Any = 1
+    for level in range(levels):
+        value = {"a": value} if level % 2 else [value]
+    return value
+
+
+@virtual
+async def test_a_declaration_without_end_is_refused_before_it_is_walked() -> None:
+    """As deep as the API server stores it: a person must mend it, and no call is made for it."""
+    place = await a_place()
+    with pytest.raises(ConfigurationError, match="nested deeper than 100 levels") as caught:
+        await place.look(a_workload({"config": nested(9_980)}))
+
+    assert caught.value.reason is Reason.PLATFORM_REFUSED
+    assert place.lists == 0
+    assert (await place.look(a_workload({"config": {"a": nested(90)}}))).live is not None

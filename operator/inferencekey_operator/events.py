@@ -153,7 +153,7 @@ class Recorder:
 
     async def _create(self, occurrence: Occurrence, now: datetime) -> None:
         namespace = occurrence.namespace or "default"
-        name = f"{occurrence.name[:200]}.{uuid.uuid4().hex[:16]}"
+        name = f"{occurrence.name[:200].rstrip('-.')}.{uuid.uuid4().hex[:16]}"
         await self._cluster.create_event(namespace, self._body(occurrence, namespace, name, now))
         self._told[occurrence] = _Told(name, namespace, 1, now)
         while len(self._told) > REMEMBERED:

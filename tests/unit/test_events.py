@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from inferencekey_operator.events import Recorder
 from unit.builders import a_workload
 from unit.raw_cluster import answering
 from unit.raw_server import response, sends
+
+_OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
 async def told(note: str, name: str = "support-bot") -> dict[str, Any]:
@@ -34,3 +37,13 @@ async def test_a_note_has_room_in_bytes(character: str) -> None:
 
     assert 1_000 < len(note.encode()) <= 1_024
     assert note.strip(character) == "…"
+
+
+@pytest.mark.parametrize("name", ["support-bot", "a" * 253, "a" * 199 + "-b" * 27, "a" * 198 + ".-b", "a" * 199 + ".b"])
+async def test_an_event_has_a_name_whatever_the_object_is_called(name: str) -> None:
+    """What is cut may not end in a dash or a dot, or the API server refuses it."""
+    named = (await told("x", name))["metadata"]["name"]
+
+    assert _OBJECT_NAME.fullmatch(named)
+    assert len(named) <= 253
+    assert named.startswith(name[:190])

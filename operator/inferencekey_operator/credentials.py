@@ -62,7 +62,8 @@ def credential(workload: Workload, secret: Mapping[str, str] | None, allowed: Al
         raise ConfigurationError(
             Reason.SECRET_NOT_FOUND,
             f"There is no Secret {ref.name} in namespace {workload.namespace}. Create it: kubectl create secret "
-            f"generic {ref.name} -n {workload.namespace} --from-literal={ref.key}=<your ik_sdk_ token>",
+            f"generic {ref.name} -n {workload.namespace} --from-literal={ref.key}='<your ik_sdk_ token>'"
+            + ("" if workload.spec.project else f" --from-literal={PROJECT_KEY}='<project slug>'"),
         )
     token = _token(workload, secret)
     base_url = _base_url(workload, secret, allowed)
@@ -127,8 +128,13 @@ def refuse_secrets(declared: Mapping[str, Any]) -> None:
 
 
 def origin(url: str) -> str:
-    """A base URL in one spelling: lower-case scheme and host, no default port, no slash at the end."""
+    """A base URL in one spelling: lower-case scheme and host, no default port, no slash at the end.
+
+    Raises ValueError where it carries what no base URL has: a user, a query or a fragment.
+    """
     parts = urlsplit(url.strip())
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("a user, a query or a fragment")
     scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
     host = f"[{host}]" if ":" in host else host
     default = {"http": 80, "https": 443}.get(scheme)

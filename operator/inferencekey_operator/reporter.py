@@ -26,7 +26,7 @@ class Reporter:
         for announcement in told:
             self._recorder.workload(workload, announcement.reason, announcement.note, warning=announcement.warning)
         wanted = conditions.status(workload, report, datetime.now(UTC))
-        patch = merge_patch(workload.status.to_wire(), wanted.to_wire())
+        patch = merge_patch({**workload.status.to_wire(), **workload.unreadable}, wanted.to_wire())
         if patch is None:
             return workload
         return self._take(await self._cluster.patch_status(workload, patch))

@@ -24,7 +24,10 @@ from inferencekey_operator.schemafield import WIRE, keyed_by
 
 def _in_whole_seconds(moment: datetime) -> datetime:
     """UTC and whole seconds, as Kubernetes stores times: what is written equals what is read back."""
-    return moment.astimezone(UTC).replace(microsecond=0)
+    try:
+        return moment.astimezone(UTC).replace(microsecond=0)
+    except OverflowError as error:  # the first and the last hours of all time
+        raise ValueError("out of range in UTC") from error
 
 
 Word = Annotated[str, AfterValidator(intern)]
@@ -191,13 +194,19 @@ class WorkloadStatus:
     @classmethod
     def parse(cls, raw: object) -> WorkloadStatus:
         """The status as stored. What cannot be read counts as absent; never raises."""
+        return cls.read(raw)[0]
+
+    @classmethod
+    def read(cls, raw: object) -> tuple[WorkloadStatus, Mapping[str, Any]]:
+        """The status as stored, and what of it could not be read, as it stands: the next write has to replace it."""
         if not isinstance(raw, Mapping):
-            return cls()
+            return cls(), {}
         stored = dict(raw)
         try:
-            return _STATUS.validate_python(stored)
+            return _STATUS.validate_python(stored), {}
         except ValidationError:
-            return _STATUS.validate_python(_readable(stored))
+            readable = _readable(stored)
+            return _STATUS.validate_python(readable), {key: stored[key] for key in stored.keys() - readable}
 
     def to_wire(self) -> dict[str, Any]:
         """JSON of the status subresource: what is unset is left out, `observedGeneration` never is."""

@@ -140,4 +140,4 @@ def _declares_the_same(old: Workload, new: Workload) -> bool:
 
 
 def _differs(old: Workload, new: Workload) -> bool:
-    return (old.finalizers, old.status) != (new.finalizers, new.status)
+    return (old.finalizers, old.status, old.unreadable) != (new.finalizers, new.status, new.unreadable)

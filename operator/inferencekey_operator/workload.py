@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -109,6 +109,8 @@ class Workload:
     annotations: Mapping[str, str]
     spec: WorkloadSpec
     status: WorkloadStatus
+    unreadable: Mapping[str, Any] = field(default_factory=dict)
+    """Parts of the stored status that say nothing to this release: whatever is written next replaces them."""
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> Workload:
@@ -118,6 +120,7 @@ class Workload:
         """
         metadata = body["metadata"]
         deleted_at = metadata.get("deletionTimestamp")
+        status, unreadable = WorkloadStatus.read(body.get("status"))
         return cls(
             namespace=metadata["namespace"],
             name=metadata["name"],
@@ -129,7 +132,8 @@ class Workload:
             finalizers=tuple(metadata.get("finalizers") or ()),
             annotations=_own(metadata.get("annotations") or {}),
             spec=WorkloadSpec.parse(body["spec"]),
-            status=WorkloadStatus.parse(body.get("status")),
+            status=status,
+            unreadable=unreadable,
         )
 
     @property

@@ -51,6 +51,18 @@ def test_a_status_that_was_falsified_is_corrected(team: Team) -> None:
     assert team.slugs() == [NAME]
 
 
+@pytest.mark.parametrize(
+    "nonsense", [{"class": "Sideways", "omitted": -3, "planId": "zz"}, {"since": "0001-01-01T00:00:00+05:00"}]
+)
+def test_a_status_that_nobody_can_read_is_replaced(team: Team, nonsense: dict[str, Any]) -> None:
+    """The schema lets pass what this release cannot read: none of it stays, nor does it stop anything."""
+    before = made(team)
+
+    team.api.patch(f"{path(team)}/status", {"status": {"drift": nonsense}})
+
+    eventually(lambda: team.api.get(path(team))["status"], lambda status: status == before["status"])
+
+
 def test_a_finalizer_that_was_removed_comes_back(team: Team) -> None:
     """So the deletion still takes the workload along."""
     made(team)

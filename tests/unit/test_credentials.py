@@ -153,7 +153,10 @@ def test_the_secret_that_is_missing_is_created_by_one_command() -> None:
     """With the namespace, the name and the key that the Workload asks for."""
     message = refusal(None, {"token_secret_ref": TokenSecretRef(name="inferencekey", key="TOKEN")}).message
 
-    assert "kubectl create secret generic inferencekey -n team-a --from-literal=TOKEN=" in message
+    assert message.endswith(
+        "kubectl create secret generic inferencekey -n team-a --from-literal=TOKEN='<your ik_sdk_ token>' "
+        "--from-literal=INFERENCEKEY_PROJECT='<project slug>'"
+    )
 
 
 def test_a_credential_does_not_show_itself() -> None:
@@ -196,6 +199,10 @@ def test_a_platform_that_is_allowed(stated: str, used: str) -> None:
         "api.inferencekey.com",
         "https://api.inferencekey.com:port",
         "https://[api",
+        "https://user:password@api.inferencekey.com",
+        "https://user@api.inferencekey.com",
+        "https://api.inferencekey.com?to=evil.example",
+        "https://api.inferencekey.com#evil.example",
         "https://",
         "nonsense",
     ],

@@ -181,6 +181,24 @@ def test_a_drift_class_of_a_later_release_counts_as_no_drift() -> None:
     assert status.workload_id == "wl_1"
 
 
+@pytest.mark.parametrize(
+    "drift",
+    [
+        {"class": "Sideways", "policy": "Warn"},
+        {"since": "0000-01-01T00:00:00Z"},
+        {"since": "0001-01-01T00:00:00+05:00"},
+        {"since": "9999-12-31T23:59:59-05:00"},
+    ],
+)
+def test_what_cannot_be_read_is_kept_to_be_replaced(drift: dict[str, Any]) -> None:
+    """The API server stores all of these; what is written next must know what there is to take away."""
+    assert WorkloadStatus.read({"workloadId": "wl_1", "drift": drift}) == (
+        WorkloadStatus(workload_id="wl_1"),
+        {"drift": drift},
+    )
+    assert WorkloadStatus.read({"workloadId": "wl_1"})[1] == WorkloadStatus.read(None)[1] == {}
+
+
 def test_times_are_utc_and_whole_seconds_from_the_start() -> None:
     """A condition built from the clock equals the one that comes back from the API server."""
     clock = datetime(2026, 3, 2, 12, 41, 32, 987654, tzinfo=timezone(timedelta(hours=2)))

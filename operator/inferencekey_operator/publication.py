@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from inferencekey_operator import endpoint
 from inferencekey_operator.cluster import Body, Cluster, ClusterError
-from inferencekey_operator.errors import ConfigurationError, Reason
+from inferencekey_operator.errors import ConfigurationError, OperatorError, Reason
 from inferencekey_operator.inferencekey.wire import LiveWorkload
 from inferencekey_operator.keys import Key
 from inferencekey_operator.plan import Identity
 from inferencekey_operator.watches import ConfigMaps, OwnConfigMap, own_config_map
 from inferencekey_operator.workload import Workload
+
+LEFTOVER = 2.0
+"""Seconds until the garbage collector may be through."""
 
 
 class Publication:
@@ -25,7 +28,8 @@ class Publication:
     async def publish(self, workload: Workload, identity: Identity, live: LiveWorkload) -> None:
         """The ConfigMap says where `workload` is reached; the one of a former name goes.
 
-        Raises ConfigurationError where the name is taken by somebody else's, ClusterError where a write fails.
+        Raises ConfigurationError where the name is taken by somebody else's, OperatorError where it is still that of a
+        former Workload of this name, ClusterError where a write fails.
         """
         wanted = endpoint.config_map(workload, endpoint.data(identity, live, workload.spec.task_type))
         await self._write(workload, wanted)
@@ -39,7 +43,7 @@ class Publication:
         if standing is None:
             standing = await self._create(workload, key, wanted)
         if standing.owner != workload.uid:
-            raise _conflict(workload, key)
+            raise _leftover(workload, key) if standing.workload == workload.name else _conflict(workload, key)
         if standing.data != wanted["data"] or not standing.tidy:
             self._put(key, await self._cluster.patch_config_map(*key, _restoration(standing, wanted)))
 
@@ -83,6 +87,16 @@ def _restoration(standing: OwnConfigMap, wanted: Body) -> Body:
         "data": {**extra, **wanted["data"]},
         "binaryData": None,
     }
+
+
+def _leftover(workload: Workload, key: Key) -> OperatorError:
+    """Deleted and created again at once, a Workload finds its predecessor's: no conflict that a person must end."""
+    return OperatorError(
+        Reason.PROGRESSING,
+        f"ConfigMap {key.name} is still that of the former Workload {workload.name}, and goes with it. Should it stay: "
+        f"kubectl delete configmap {key.name} -n {key.namespace}",
+        retry_after=LEFTOVER,
+    )
 
 
 def _conflict(workload: Workload, key: Key) -> ConfigurationError:

@@ -19,7 +19,7 @@ from inferencekey_operator.conditions import Report
 from inferencekey_operator.creation import create, refuse_the_outdated, wait_for_the_uncertain
 from inferencekey_operator.credentials import with_remedy
 from inferencekey_operator.drift import compare, kept_by_platform
-from inferencekey_operator.errors import Actor, ConfigurationError, OperatorError, PlatformFailure, Reason
+from inferencekey_operator.errors import Actor, OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.readiness import Phase
 from inferencekey_operator.inferencekey.wire import LiveWorkload
 from inferencekey_operator.observe import Observed, deny, find, observe, refuse_rivals, settled
@@ -150,7 +150,7 @@ class Reconciler:
         if isinstance(refused, ClusterError):
             raise refused
         if refused is not None:
-            raise AskedAgainError(world.settings.interval)
+            raise AskedAgainError(refused.retry_after or world.settings.interval)
         if ours and plan.sent and compare(observed.declared, ours, workload.status.last_applied).differences:
             raise AskedAgainError(0.0)  # somebody changed another field meanwhile
 
@@ -172,11 +172,11 @@ class Reconciler:
 
     async def _publish(
         self, workload: Workload, observed: Observed, live: LiveWorkload
-    ) -> ConfigurationError | ClusterError | None:
+    ) -> OperatorError | ClusterError | None:
         """The endpoint's ConfigMap; what stood in its way does not keep the status from being written."""
         try:
             await self._world.publication.publish(workload, observed.identity, live)
-        except (ConfigurationError, ClusterError) as error:
+        except (OperatorError, ClusterError) as error:
             return error
         return None
 

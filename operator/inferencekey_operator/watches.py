@@ -15,7 +15,7 @@ from inferencekey_operator.cluster import METADATA_ONLY, Body, Cluster, Reflecto
 from inferencekey_operator.endpoint import SELECTOR
 from inferencekey_operator.keys import Key
 from inferencekey_operator.store import key_of
-from inferencekey_operator.workload import ON_DRIFT
+from inferencekey_operator.workload import KIND, ON_DRIFT
 
 
 class Secrets:
@@ -92,6 +92,9 @@ class OwnConfigMap:
     uid: str
     resource_version: str
     owner: str | None
+    """The uid of its controller."""
+    workload: str | None
+    """The name of its controller, where that is a Workload."""
     data: Mapping[str, str]
     tidy: bool
     """Whether it has nothing that we did not put there: no binary data, our label."""
@@ -187,11 +190,13 @@ def own_config_map(body: Body) -> OwnConfigMap:
     """What is kept of a ConfigMap."""
     metadata = body["metadata"]
     owners = metadata.get("ownerReferences") or ()
+    controller = next((owner for owner in owners if owner.get("controller")), {"uid": None, "kind": None})
     label, value = SELECTOR.split("=")
     return OwnConfigMap(
         uid=metadata["uid"],
         resource_version=metadata["resourceVersion"],
-        owner=next((owner["uid"] for owner in owners if owner.get("controller")), None),
+        owner=controller["uid"],
+        workload=controller["name"] if controller["kind"] == KIND else None,
         data=body.get("data") or {},
         tidy=not body.get("binaryData") and (metadata.get("labels") or {}).get(label) == value,
     )

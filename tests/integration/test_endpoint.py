@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 import openai
 import pytest
@@ -151,6 +152,32 @@ def test_one_of_another_workload_is_not_taken_over(team: Team) -> None:
     shared = team.config_map("shared")
     assert shared is not None
     assert shared["data"]["INFERENCEKEY_WORKLOAD"] == "first"
+
+
+@pytest.mark.usefixtures("controllers")
+def test_one_of_a_predecessor_is_waited_for(team: Team) -> None:
+    """Deleted and created again at once, as a forced replace does: no conflict that a person would have to end."""
+    owner = {
+        "apiVersion": "inferencekey.com/v1alpha1",
+        "kind": "Workload",
+        "name": "support-bot",
+        "uid": str(uuid4()),
+        "controller": True,
+    }
+    held = {"name": NAME, "ownerReferences": [owner], "finalizers": ["example.com/hold"]}
+    path = f"/api/v1/namespaces/{team.name}/configmaps"
+    team.api.create(path, {"metadata": held})
+    team.declare("support-bot")
+    message = team.until("support-bot", "False Progressing") and eventually(
+        lambda: team.conditions("support-bot")["Ready"]["message"], lambda said: NAME in said
+    )
+    assert f"kubectl delete configmap {NAME} -n {team.name}" in message
+    assert "Stalled" not in team.conditions("support-bot")
+    eventually(lambda: team.config_map(NAME)["metadata"].get("deletionTimestamp"), within=60)  # the collector's work
+    team.api.patch(f"{path}/{NAME}", {"metadata": {"finalizers": None}})
+    team.until_ready("support-bot")
+    assert _published(team)["data"]["INFERENCEKEY_WORKLOAD"] == "support-bot"
+    assert [told for told in team.events("support-bot") if told.type == "Warning"] == []
 
 
 def test_another_name_replaces_it(team: Team, served: Json) -> None:

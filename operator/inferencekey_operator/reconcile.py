@@ -22,7 +22,7 @@ from inferencekey_operator.drift import compare, kept_by_platform
 from inferencekey_operator.errors import Actor, OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.readiness import Phase
 from inferencekey_operator.inferencekey.wire import LiveWorkload
-from inferencekey_operator.observe import Observed, deny, find, observe, refuse_rivals, settled
+from inferencekey_operator.observe import Observed, deny, find, look_requested, observe, refuse_rivals, settled
 from inferencekey_operator.plan import Create, Plan, Situation, Update, decide
 from inferencekey_operator.status import DriftClass, Readiness
 from inferencekey_operator.workload import Workload
@@ -144,7 +144,8 @@ class Reconciler:
         workload = await world.reporter.report(workload, report, self._told(situation, observed, plan, report, live))
         if ours:
             await self._guard(workload)
-            self._follow(workload, observed, ours, readiness, changed=plan.perform)
+            asked = look_requested(situation.workload)
+            self._follow(workload, observed, ours, readiness, changed=plan.perform, asked=asked)
         elif live is None:
             world.serving.forget(workload.key)
         if isinstance(refused, ClusterError):
@@ -188,7 +189,14 @@ class Reconciler:
             await self._world.reporter.add_finalizer(workload)
 
     def _follow(
-        self, workload: Workload, observed: Observed, live: LiveWorkload, readiness: Readiness, *, changed: bool
+        self,
+        workload: Workload,
+        observed: Observed,
+        live: LiveWorkload,
+        readiness: Readiness,
+        *,
+        changed: bool,
+        asked: bool,
     ) -> None:
         """What is to come of readiness: a stream until it serves, a look now, or a look in its time."""
         roster, slug, serving = observed.roster, observed.identity.slug, self._world.serving
@@ -198,6 +206,6 @@ class Reconciler:
 
         told = not changed and readiness.phase is not None
         if told and (conditions.may_idle(live) or readiness.phase in ("ready", "error")):
-            serving.look_later(workload.key, open_stream)
+            (serving.look_now if asked else serving.look_later)(workload.key, open_stream)
         else:
             serving.follow(workload.key, open_stream, at_most=IDLERS_FOLLOWED if conditions.may_idle(live) else None)

@@ -72,6 +72,11 @@ class Serving:
         if self._interval and key not in self._looks:
             self._schedule(key, random.uniform(0.0, self._interval))  # noqa: S311 - spread evenly
 
+    def look_now(self, key: Key, open_stream: OpenStream) -> None:
+        """Look once, at once, unless it is being followed or looked at; and later, as ever."""
+        self.look_later(key, open_stream)
+        self._start(key, once=True)
+
     def rest(self, key: Key) -> None:
         """No stream and no look; what was told is kept."""
         self._stop(key)

@@ -86,3 +86,15 @@ def test_it_is_handled_when_the_platform_was_seen(team: Team) -> None:
     eventually(lambda: _handled(team), equals("now"))
     assert [call["status"] for call in team.calls("list", since=since)][:3] == [503, 503, 200]
     eventually(lambda: team.live(NAME)["model_name"], equals("llama-3"))
+
+
+def test_it_looks_at_readiness_as_well(team: Team) -> None:
+    """Also of what was ready or failed, which is otherwise looked at slowly."""
+    team.declare(NAME)
+    team.until_ready(NAME)
+    team.platform.phase(team.name, NAME, "error", "out of memory")
+    look(team, NAME)
+    team.until(NAME, "False PlatformError", within=SOON)
+    team.platform.phase(team.name, NAME, "ready")
+    look(team, NAME)
+    team.until_ready(NAME, within=SOON)

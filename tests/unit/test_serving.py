@@ -253,6 +253,26 @@ async def test_a_look_that_is_under_way_makes_room_for_following() -> None:
 
 
 @virtual
+@pytest.mark.parametrize("interval", [600.0, 0.0])
+async def test_a_look_that_is_asked_for_is_taken_at_once(interval: float) -> None:
+    """Beside the slow ones, also where those are switched off; one however often it is asked for."""
+    platform = Platform()
+    platform.say(A, READY)
+    told: list[Key] = []
+    serving = Serving(lambda key, _: told.append(key), interval)
+    for _ in range(3):
+        serving.look_now(A, platform.stream(A))
+    await settle()
+
+    assert (len(platform.opened[A]), platform.open[A], told) == (1, 0, [A])
+
+    await asyncio.sleep(interval)
+    await settle()
+    assert len(platform.opened[A]) == 1 + bool(interval)
+    serving.close()
+
+
+@virtual
 async def test_slow_looks_are_spread_over_the_interval() -> None:
     """A thousand Workloads that became ready at one moment do not come back at one."""
     listener = Listener(interval=600.0)

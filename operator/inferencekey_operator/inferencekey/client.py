@@ -156,6 +156,8 @@ class PlatformClient:
         call = Call("delete", "DELETE", wire.workload_path(workload_id), token, trace=self._permitted)
         try:
             async with answered(self._http, self.base_url, call, self._write_deadline) as response:
+                if response.status_code != 204:
+                    expect_type(response, call)
                 await _beginning(response)
         except PlatformFailure as error:
             if error.status != 404:

@@ -93,7 +93,8 @@ class Roster:
     """The rows of one project, as one credential sees them, and the calls that change them.
 
     `changed` is called with the slugs of rows that a list showed new, gone or different; `troubled` once when lists
-    begin to fail; `recovered` when the platform answers again.
+    begin to fail; `recovered` when the platform answers again. `creating` holds the locks of slugs, which all
+    credentials of a project share.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Roster:
         changed: Callable[[Roster, Iterable[str]], None],
         recovered: Callable[[Roster], None],
         troubled: Callable[[Roster, OperatorError], None] = lambda roster, error: None,
+        creating: dict[str, asyncio.Lock] | None = None,
     ) -> None:
         self.base_url, self.project = base_url, project
         self._client, self._token, self._pace = client, token, pace
@@ -118,7 +120,7 @@ class Roster:
         self._digest: bytes | None = None
         self._corrections: dict[str, tuple[float, LiveWorkload | None]] = {}
         self._flight: asyncio.Task[None] | None = None
-        self._creating: dict[str, asyncio.Lock] = {}
+        self._creating = {} if creating is None else creating
         self._duration = 0.0
         self._trouble: OperatorError | None = None
         self._troubles = 0
@@ -197,7 +199,7 @@ class Roster:
         await asyncio.shield(self._flight)
 
     def creation(self, slug: str) -> asyncio.Lock:
-        """Held from the look to the POST: creations of one slug never overlap."""
+        """Held from the look to the POST: creations of one slug never overlap, whatever credentials they have."""
         return self._creating.setdefault(slug, asyncio.Lock())
 
     async def create(self, body: dict[str, Any]) -> LiveWorkload:
@@ -394,6 +396,7 @@ class Rosters:
         self._ticks: dict[_Name, asyncio.Task[None]] = {}
         self._users: dict[_Name, set[Hashable]] = {}
         self._used: dict[Hashable, _Name] = {}
+        self._creating: dict[tuple[str, str], dict[str, asyncio.Lock]] = {}
 
     def use(self, user: Hashable, base_url: str, project: str, token: str) -> Roster:
         """The roster that stands for this credential in this project; the one that `user` had before is left."""
@@ -449,6 +452,7 @@ class Rosters:
             changed=self._changed,
             recovered=self._recovered,
             troubled=self._troubled,
+            creating=self._creating.setdefault((base_url, project), {}),
         )
         self._ticks[name] = asyncio.create_task(self._tick(roster), name=f"interval of {project}")
         return roster

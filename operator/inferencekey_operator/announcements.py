@@ -37,7 +37,7 @@ def announce(
     """What `report` has to tell that the status did not say before."""
     told: list[Announcement] = []
     if plan is not None:
-        told += _carried_out(plan, live) + _recovered(workload, plan, live)
+        told += _carried_out(plan, live) + _recovered(workload, report, plan, live)
         told += _held(workload, report, plan, policy)
         told += _approval(plan)
     told += _readiness(workload, report, plan)
@@ -63,9 +63,10 @@ def _carried_out(plan: Plan, live: LiveWorkload | None) -> list[Announcement]:
             return [Announcement(Reason.PROGRESSING, f"Adopted {live.id if live else '?'} from the platform")]
 
 
-def _recovered(workload: Workload, plan: Plan, live: LiveWorkload | None) -> list[Announcement]:
-    """A creation whose answer was lost, by us or by the process before us."""
-    if plan.perform or live is None or workload.status.workload_id is not None or not workload.has_finalizer:
+def _recovered(workload: Workload, report: Report, plan: Plan, live: LiveWorkload | None) -> list[Announcement]:
+    """A creation whose answer was lost, by us or by the process before us: now recorded as made here."""
+    recorded = workload.status.workload_id is None and report.changes.get("adopted") is False
+    if plan.perform or live is None or not recorded or not workload.has_finalizer:
         return []
     return [Announcement(Reason.PROGRESSING, f"Created on the platform as {live.id} (the answer was lost)")]
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 
+from inferencekey_operator.conditions import Report
 from inferencekey_operator.errors import PlatformFailure, Reason
+from inferencekey_operator.inferencekey.roster import Roster
 from inferencekey_operator.inferencekey.wire import LiveWorkload
 from inferencekey_operator.observe import Observed
 from inferencekey_operator.plan import Create
+from inferencekey_operator.status import Readiness
 from inferencekey_operator.workload import Workload
 from inferencekey_operator.world import AskedAgainError, World
 
@@ -43,15 +46,34 @@ async def create(world: World, workload: Workload, observed: Observed, step: Cre
     slug, roster = observed.identity.slug, observed.roster
     if slug in roster.unreadable:
         raise PlatformFailure(Reason.PLATFORM_ERROR, "The platform lists this slug in a row that cannot be read.")
-    if not workload.has_finalizer:
-        workload = await world.reporter.add_finalizer(workload)
+    workload = await _record_the_intent(world, workload)
     refuse_the_outdated(world, workload)
     answer = await _post(world, workload, observed, step)
     world.serving.forget(workload.key)
     if answer.slug != slug:
-        await roster.delete(answer.id)
+        world.store.memory(workload.key).twin = answer.id
+        await remove_twin(world, workload, roster)
         raise PlatformFailure(Reason.PLATFORM_ERROR, "The slug was taken meanwhile; the twin was deleted again.")
     return workload, answer
+
+
+async def remove_twin(world: World, workload: Workload, roster: Roster) -> None:
+    """What a POST made under another slug goes again, however often that has to be tried."""
+    memory = world.store.memory(workload.key)
+    if memory.twin is not None:
+        await roster.delete(memory.twin)
+        memory.twin = None
+
+
+async def _record_the_intent(world: World, workload: Workload) -> Workload:
+    """Finalizer and no id say: made here, or perhaps. So the id of what is gone goes before another is made."""
+    if not workload.has_finalizer:
+        workload = await world.reporter.add_finalizer(workload)
+    if workload.status.workload_id is None:
+        return workload
+    forgotten = {"workload_id": None, "adopted": None}
+    report = Report(Reason.PROGRESSING, "Created again on the platform", readiness=Readiness(), changes=forgotten)
+    return await world.reporter.report(workload, report)
 
 
 async def _post(world: World, workload: Workload, observed: Observed, step: Create) -> LiveWorkload:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from inferencekey_operator import conditions
 from inferencekey_operator.brakes import confirmed
 from inferencekey_operator.cluster import ClusterError
+from inferencekey_operator.creation import remove_twin
 from inferencekey_operator.credentials import OF_THE_TOKEN, credential, identity, pinned_identity, with_remedy
 from inferencekey_operator.errors import Actor, OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.roster import Roster
@@ -46,6 +47,7 @@ class Deletion:
         except OperatorError as error:
             await self._out_of_reach(workload, error)
             return
+        await remove_twin(world, workload, roster)
         world.claims.stake(key, who, lambda: roster.proven)
         if world.claims.rival(key) is not None:
             await self._let_go(workload, "Its slug belongs to another Workload")
@@ -122,6 +124,8 @@ class Deletion:
         left = self._world.settings.deletion_grace - (datetime.now(UTC) - began).total_seconds()
         if left > 0:
             await self.report_failure(workload, error)
+            # The next try asks anew: what the platform once said of a token must not decide a deletion.
+            self._world.store.memory(workload.key).seen = asyncio.get_running_loop().time()
             raise AskedAgainError(min(left, 10.0))
         await self._abandon(workload, error)
 

@@ -16,7 +16,7 @@ from inferencekey_operator.announcements import Announcement, announce, kept
 from inferencekey_operator.brakes import Brakes
 from inferencekey_operator.cluster import ClusterError
 from inferencekey_operator.conditions import Report
-from inferencekey_operator.creation import create, refuse_the_outdated, wait_for_the_uncertain
+from inferencekey_operator.creation import create, refuse_the_outdated, remove_twin, wait_for_the_uncertain
 from inferencekey_operator.credentials import with_remedy
 from inferencekey_operator.drift import compare, kept_by_platform
 from inferencekey_operator.errors import Actor, OperatorError, PlatformFailure, Reason
@@ -48,6 +48,9 @@ class Reconciler:
         if workload.spec.suspend:
             await self._rest(workload)
             return
+        standing = self._world.rosters.of(workload.key)
+        if standing is not None:
+            await remove_twin(self._world, workload, standing)
         observed = await observe(self._world, workload)
         situation = self._situation(workload, observed)
         plan = decide(situation)

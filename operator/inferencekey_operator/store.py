@@ -34,6 +34,8 @@ class Memory:
     """When the platform said of a row that it lists that there is none."""
     uncertain_since: float | None = None
     """When a creation was last begun whose answer was lost, or may have been."""
+    twin: str | None = None
+    """What we made under another slug than the wanted one, and have to delete again."""
     released: bool = False
     """Whether we let go of it: its end is under way, and nothing is left to do."""
     left: str = ""

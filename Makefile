@@ -7,7 +7,7 @@ BIN := .venv/bin
 UV_VERSION := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' requirements.lock)
 export PYTHONPATH := tests
 
-.PHONY: setup demo test check controlplane generate lock clean help
+.PHONY: setup demo test chaos check controlplane generate lock clean help
 
 setup: .venv/ready ## make .venv with the console scripts
 
@@ -24,6 +24,10 @@ demo: setup ## the main job on a real Kubernetes and a simulated platform, to wa
 
 test: check controlplane ## all tests, on the same real control plane
 	@$(BIN)/python -m pytest -n 2 --dist loadscope $(PYTEST_ARGS)
+
+chaos: setup ## seeded faults, crashes and edits of both sides, until something breaks; SECONDS=, SEED=, STEPS=, TRACE=1
+	@PYTHONHASHSEED=0 $(BIN)/python -m chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(STEPS),--steps $(STEPS)) $(if $(TRACE),--trace)
 
 check: setup ## format, lint, types, architecture
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }

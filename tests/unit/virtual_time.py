@@ -22,7 +22,10 @@ LONGEST = 3600.0
 class _Selector(selectors.DefaultSelector):
     """Waits for nothing; says instead how long one would have waited."""
 
-    now = 0.0
+    def __init__(self, longest: float) -> None:
+        super().__init__()
+        self.now = 0.0
+        self._longest = longest
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         events = super().select(0)
@@ -30,16 +33,16 @@ class _Selector(selectors.DefaultSelector):
             raise RuntimeError("nothing is left that could happen")
         if not events and timeout is not None and timeout > 0:
             self.now += timeout
-            if self.now > LONGEST:
-                raise RuntimeError(f"{LONGEST:g} s have passed")
+            if self.now > self._longest:
+                raise RuntimeError(f"{self._longest:g} s have passed")
         return events
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
     """Starts at 0 s."""
 
-    def __init__(self) -> None:
-        self._virtual = _Selector()
+    def __init__(self, longest: float = LONGEST) -> None:
+        self._virtual = _Selector(longest)
         super().__init__(self._virtual)
 
     def time(self) -> float:

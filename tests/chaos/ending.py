@@ -1,0 +1,131 @@
+"""The end of a run: faults stop, inputs are mended, and then everything must be as declared, and nothing move.
+
+Knows what each policy calls for, out of the design's tables and not out of the operator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from chaos.clocks import now
+from chaos.history import Life
+from chaos.oracle import PROJECTS, in_sync
+from chaos.world import World
+from inferencekey_operator.workload import RECONCILE_REQUESTED_AT, OnDrift
+from inferencekey_simulator.inventory import Row
+
+CONVERGES = 900.0
+"""Seconds in which everything is as declared, at the latest: some full rounds, and the longest wait of a retry."""
+STEP = 20.0
+IDLE = 300.0
+"""Seconds of rest: more than two full rounds, and several looks at readiness."""
+
+_PLAN = {"PlanPending", "PlanStale"}
+_WITH_DRIFT: dict[OnDrift, set[str]] = {
+    OnDrift.RECONCILE: set(),
+    OnDrift.FAIL: {"DriftDetected"},
+    OnDrift.DRY_RUN: {"Ready", *_PLAN},
+    OnDrift.WARN: {"Ready", *_PLAN},
+    OnDrift.IGNORE: {"Ready", "DriftTolerated"},
+}
+_GONE: dict[OnDrift, set[str]] = {
+    OnDrift.RECONCILE: set(),
+    OnDrift.FAIL: {"WorkloadMissing"},
+    OnDrift.DRY_RUN: _PLAN,
+    OnDrift.WARN: {"WorkloadMissing"},
+    OnDrift.IGNORE: {"WorkloadMissing"},
+}
+
+
+async def come_to_rest(world: World) -> None:
+    """Mend everything, wait until it converged, and watch it do nothing."""
+    await _mend(world)
+    deadline = now() + CONVERGES
+    while (left := list(_unsettled(world))) and now() < deadline and not world.oracle.broken:  # noqa: ASYNC110
+        await asyncio.sleep(STEP)  # of virtual time
+    for what in left:
+        world.oracle.wrong(f"not-converged: {what}")
+    for what in world.oracle.leaks(world.platform.live()):
+        world.oracle.wrong(what)
+    if not world.oracle.broken:
+        await _stay_idle(world)
+
+
+async def _mend(world: World) -> None:
+    world.mend()
+    world.replicas = 1
+    for life in world.running():
+        life.process.dies_in = None
+        life.process.frozen_from.clear()
+    for namespace in PROJECTS:
+        if namespace not in world.good_tokens:
+            world.give_token(namespace)
+    for row in world.platform.live().values():
+        world.platform.set_phase(row, None)
+    await asyncio.sleep(90.0)  # what was under way arrives, and whoever was killed is replaced
+    for workload in world.workloads():
+        world.annotate(workload, RECONCILE_REQUESTED_AT, f"{now():.3f}")
+
+
+async def _stay_idle(world: World) -> None:
+    await asyncio.sleep(STEP)
+    kubernetes, platform = len(world.oracle.kubernetes_writes), len(world.oracle.platform_writes)
+    await asyncio.sleep(IDLE)
+    for written in (world.oracle.kubernetes_writes[kubernetes:], world.oracle.platform_writes[platform:]):
+        if written:
+            world.oracle.wrong(f"not-idle: {written[:10]}")
+
+
+def _unsettled(world: World) -> Iterator[str]:
+    """What is not as it should be yet."""
+    for life in world.workloads():
+        if life.deleting:
+            yield f"{life.namespace}/{life.name} is not gone: {_ready(life)}"
+            continue
+        row = world.platform.inventory.lookup(PROJECTS[life.namespace], life.slug)
+        word = _ready(life).get("reason")
+        allowed = _allowed(world, life, row)
+        if word not in allowed:
+            shown = row.fields if row else None
+            yield f"{life.namespace}/{life.name} says {_ready(life)}, and not {sorted(allowed)}; row {shown}"
+        elif life.body["status"].get("observedGeneration") != life.body["metadata"]["generation"]:
+            yield f"{life.namespace}/{life.name} has a status of another generation"
+
+
+def _allowed(world: World, life: Life, row: Row | None) -> set[str]:
+    """The reasons that `Ready` may have."""
+    policy, spec, status = world.history.policy(life), life.body["spec"], life.body["status"]
+    if spec.get("suspend"):
+        return {"Suspended", "Ready", "DriftTolerated"}
+    if policy is None:
+        return {"InvalidPolicy"}
+    rivals = [
+        other
+        for other in world.workloads()
+        if other.slug == life.slug and PROJECTS[other.namespace] == PROJECTS[life.namespace] and other is not life
+    ]
+    if rivals and any(_ready(other).get("reason") != "SlugConflict" for other in rivals):
+        conflict = {"SlugConflict"}
+        if _ready(life).get("reason") == "SlugConflict":
+            return conflict
+    if row is None:
+        recorded = "workloadId" in status
+        return _GONE[policy] if recorded else (_PLAN if policy is OnDrift.DRY_RUN else set())
+    known = status.get("workloadId") == row.id
+    if not known:
+        held = spec.get("adoptionPolicy") == "Never" or (
+            spec.get("adoptionPolicy") == "IfIdentical" and not in_sync(life.body, row)
+        )
+        return {"AdoptionPending"} if held else (set() if in_sync(life.body, row) else _found(policy))
+    return {"Ready"} if in_sync(life.body, row) else _WITH_DRIFT[policy]
+
+
+def _found(policy: OnDrift) -> set[str]:
+    """What is said of a row that was found and differs, before anything was applied to it."""
+    return _WITH_DRIFT[policy] - {"Ready"} if policy is not OnDrift.IGNORE else {"Ready", "DriftTolerated"}
+
+
+def _ready(life: Life) -> dict[str, str]:
+    conditions = life.body["status"].get("conditions", [])
+    return next((each for each in conditions if each["type"] == "Ready"), {})

@@ -1,0 +1,120 @@
+"""Faults that the operator does not have, to be put into it: a judge who finds none of them is no judge.
+
+Each is a patch for as long as a run lasts. Decides nothing about how soon it has to be found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+from inferencekey_operator.inferencekey.roster import Roster
+from inferencekey_operator.plan import _APPLY, Situation, _Verdict
+from inferencekey_operator.workload import Workload
+
+Mutation = Callable[[], AbstractContextManager[Any]]
+
+_OPERATOR = "inferencekey_operator"
+
+
+def no_finalizer_before_the_post() -> AbstractContextManager[Any]:
+    """A creation leaves no record."""
+
+    async def nothing(world: Any, workload: Workload) -> Workload:
+        return workload
+
+    return patch(f"{_OPERATOR}.creation._record_the_intent", nothing)
+
+
+def any_list_will_do() -> AbstractContextManager[Any]:
+    """No list is too old to create from, nor to delete by."""
+    look = Roster.look
+
+    async def stale(self: Roster, after: float = 0.0) -> None:
+        await look(self, float("-inf"))
+
+    return patch.object(Roster, "look", stale)
+
+
+def a_lost_answer_is_no() -> AbstractContextManager[Any]:
+    """What got no answer was not carried out, and is sent again at once."""
+
+    return patch(f"{_OPERATOR}.reconcile.wait_for_the_uncertain", lambda world, workload: float("-inf"))
+
+
+def every_policy_repairs() -> AbstractContextManager[Any]:
+    """What a policy withholds is sent."""
+
+    def applied(situation: Situation, plan: Any) -> _Verdict:
+        return _APPLY
+
+    return patch(f"{_OPERATOR}.plan._verdict", applied)
+
+
+def any_approval_will_do() -> AbstractContextManager[Any]:
+    """An approval of any id is one of the plan that is offered."""
+
+    def weighed(situation: Situation, plan: Any) -> Any:
+        return replace(plan, plan_id="0" * 16, approved=plan.approval is not None)
+
+    return patch(f"{_OPERATOR}.plan._weigh_approval", weighed)
+
+
+def what_was_found_is_deleted() -> AbstractContextManager[Any]:
+    """A deletion takes along what was adopted, or is to stay."""
+    return patch(f"{_OPERATOR}.deletion.Deletion._stays", lambda self, workload: False)
+
+
+def nothing_is_deleted() -> AbstractContextManager[Any]:
+    """The finalizer goes, the workload stays."""
+    return patch(f"{_OPERATOR}.deletion.Deletion._stays", lambda self, workload: True)
+
+
+def everything_is_known() -> AbstractContextManager[Any]:
+    """What is found counts as made here, whatever its age and the adoption policy."""
+
+    def found(workload: Workload, who: Any, roster: Roster) -> Any:
+        row = roster.by_slug(who.slug)
+        return row, row is not None
+
+    stack = ExitStack()
+    for module in ("observe", "reconcile"):
+        stack.enter_context(patch(f"{_OPERATOR}.{module}.find", found))
+    return stack
+
+
+def nobody_claims() -> AbstractContextManager[Any]:
+    """Two Workloads with one identity know nothing of each other."""
+    return patch(f"{_OPERATOR}.claims.Claims.rival", lambda self, key: None)
+
+
+def a_status_is_always_written() -> AbstractContextManager[Any]:
+    """Each look writes, whether anything moved or not."""
+    return patch(f"{_OPERATOR}.reporter.merge_patch", lambda old, new: new)
+
+
+def suspended_all_the_same() -> AbstractContextManager[Any]:
+    """`suspend` is not heeded."""
+
+    async def on(self: Any, workload: Workload) -> None:
+        await self.ensure(replace(workload, spec=replace(workload.spec, suspend=False)))
+
+    return patch(f"{_OPERATOR}.reconcile.Reconciler._rest", on)
+
+
+MUTATIONS: tuple[Mutation, ...] = (
+    no_finalizer_before_the_post,
+    any_list_will_do,
+    a_lost_answer_is_no,
+    every_policy_repairs,
+    any_approval_will_do,
+    what_was_found_is_deleted,
+    nothing_is_deleted,
+    everything_is_known,
+    nobody_claims,
+    a_status_is_always_written,
+    suspended_all_the_same,
+)

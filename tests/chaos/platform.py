@@ -1,0 +1,166 @@
+"""The simulator, told apart by who acts: what the control plane is asked for, and what hands do in the dashboard.
+
+Keeps the truth about each row: who made it and when, and which lists lied. Judges nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Protocol
+
+from chaos.clocks import START, now
+from inferencekey_simulator.clock import Clock
+from inferencekey_simulator.faults import Call, Fault, Faults
+from inferencekey_simulator.inventory import Fields, Row
+from inferencekey_simulator.journal import Entry, Journal
+from inferencekey_simulator.platform import Platform
+from inferencekey_simulator.settings import ReadinessSettings, Settings
+
+
+@dataclass
+class Birth:
+    """How a row came to be."""
+
+    at: float
+    by_operator: bool
+    wanted: str
+    """The slug that was asked for."""
+    body: Fields
+    answer_lost: bool = False
+    """Whether the answer to the POST did not arrive as it should."""
+
+
+def some_fault(which: int, how: int, **matching: Any) -> Fault:
+    """A fault: refused, late, cut before or after, or spoiled."""
+    slow = (1.0, 5.0, 12.0, 18.0)[how % 4]
+    faults: tuple[Fields, ...] = (
+        {"action": "respond", "status": (500, 502, 503, 504)[how % 4], "body": {"error": f"request {how}"}},
+        {"action": "respond", "status": 429, "headers": {"Retry-After": str(how % 20)}},
+        {"action": "respond", "status": 200, "body": "<html>a proxy</html>", "headers": {"Content-Type": "text/html"}},
+        {"action": "delay", "seconds": slow},
+        {"action": "delay_after", "seconds": slow},
+        {"action": "cut_before"},
+        {"action": "cut_after"},
+        {"action": "truncate"},
+        {"action": "wrong_content_type"},
+        {"action": "cut_after"},
+        {"action": "respond", "status": (401, 403, 404, 409)[how % 4], "body": {"error": "no"}},
+    )
+    return Fault.model_validate({**faults[which % len(faults)], **matching})
+
+
+class Weather(Faults):
+    """The faults that are armed and, in a storm, one of any kind for some of the other calls."""
+
+    def __init__(self, rng: Random) -> None:
+        super().__init__()
+        self._rng = rng
+        self.until = self.chance = 0.0
+
+    def take(self, call: Call) -> Fault | None:
+        """The fault that meets this call."""
+        armed = super().take(call)
+        if armed is None and now() < self.until and self._rng.random() < self.chance:
+            return some_fault(self._rng.randrange(1000), self._rng.randrange(1000))
+        return armed
+
+
+class _Journal(Journal):
+    def __init__(self, clock: Clock, tell: Callable[[str], None]) -> None:
+        super().__init__(clock)
+        self._tell = tell
+
+    def close(self, entry: Entry, status: int | None, bytes_out: int) -> None:
+        super().close(entry, status, bytes_out)
+        body = f" {entry.body}" if entry.body else ""
+        self._tell(f"api: {entry.call.method} {entry.call.path} {status or 'cut'} {entry.fault or ''}{body}")
+
+
+class Witness(Protocol):
+    """Is told of each change that the control plane was asked for, at the moment it is made."""
+
+    def created(self, row: Row, birth: Birth, taken_by: Row | None) -> None:
+        """A POST was carried out; `taken_by` had the wanted slug already."""
+
+    def updated(self, row: Row, before: Fields, body: Fields) -> None:
+        """A PATCH was carried out."""
+
+    def deleted(self, row: Row) -> None:
+        """A DELETE was carried out."""
+
+
+class WatchedPlatform(Platform):
+    """A platform with a witness."""
+
+    def __init__(self, witness: Witness, rng: Random, tell: Callable[[str], None]) -> None:
+        clock = Clock(monotonic=now, wall=lambda: START.timestamp() + now())
+        super().__init__(clock, Settings(readiness=ReadinessSettings.lasting(3.0)))
+        self.faults = self.weather = Weather(rng)
+        self._witness, self._tell = witness, tell
+        self.journal = _Journal(clock, tell)
+        self.births: dict[str, Birth] = {}
+        self.lies_left = 0
+        """How many of the next lists are empty, whatever there is."""
+        self.lied_at = float("-inf")
+        self.writes = 0
+        """How many changes the control plane was asked for and made."""
+        self._asked: Fields | None = None
+
+    def list_workloads(self, token: str | None, project: str) -> bytes:
+        """As ever, or a lie."""
+        listing = super().list_workloads(token, project)
+        if self.lies_left and listing != b"[]":
+            self.lies_left -= 1
+            self.lied_at = now()
+            return b"[]"
+        return listing
+
+    def create(self, token: str | None, project: str, body: Fields) -> Row:
+        """A POST."""
+        taken_by = self.inventory.lookup(project, str(body.get("slug")))
+        self._asked = body
+        try:
+            row = super().create(token, project, body)
+        finally:
+            self._asked = None
+        self.writes += 1
+        birth = self.births[row.id]
+        birth.answer_lost = any(
+            entry.fault
+            for entry in self.journal.since(self.journal.last - 40)
+            if entry.status is None and entry.body == body
+        )
+        self._tell(f"row: {row.id} {row.slug} made by the control plane")
+        self._witness.created(row, birth, taken_by)
+        return row
+
+    def update(self, token: str | None, identifier: str, body: Fields) -> Row:
+        """A PATCH."""
+        found = self.inventory.find(identifier)
+        before = dict(found.fields) if found else {}
+        row = super().update(token, identifier, body)
+        self.writes += 1
+        self._witness.updated(row, before, body)
+        return row
+
+    def delete(self, token: str | None, identifier: str) -> None:
+        """A DELETE."""
+        found = self.inventory.find(identifier)
+        super().delete(token, identifier)
+        assert found is not None
+        self.writes += 1
+        self._tell(f"row: {found.id} {found.slug} deleted by the control plane")
+        self._witness.deleted(found)
+
+    def add(self, project: str, fields: Fields) -> Row:
+        """A row, of a POST or of hands; ids are counted, so that a seed repeats them."""
+        row = super().add(project, {"id": f"wl_{len(self.births) + 1:04d}"} | fields)
+        wanted = str((self._asked or fields)["slug"])
+        self.births[row.id] = Birth(now(), self._asked is not None, wanted, dict(self._asked or fields))
+        return row
+
+    def live(self) -> dict[str, Row]:
+        """All rows by id."""
+        return {row.id: row for row in self.rows()}

@@ -122,7 +122,7 @@ _OPTIONS = (
         "lease-duration",
         positive,
         "DURATION",
-        "a killed leader is replaced after this time (default: 14s, or client timeout + 5s)",
+        "a killed leader is replaced after this time (default: 14s, or client timeout + 4s)",
     ),
     _Option("metrics-address", str, "[HOST]:PORT", "serve /metrics, /healthz and /readyz there (default: off)"),
     _Option(
@@ -176,7 +176,7 @@ def _follow_client_timeout(chosen: Settings, given: Mapping[str, Any]) -> Settin
     if "create_settle" not in given:
         chosen = replace(chosen, create_settle=chosen.client_timeout + 30.0)
     if "lease_duration" not in given:
-        chosen = replace(chosen, lease_duration=max(chosen.lease_duration, chosen.client_timeout + 5.0))
+        chosen = replace(chosen, lease_duration=max(chosen.lease_duration, chosen.client_timeout + 4.0))
     return chosen
 
 

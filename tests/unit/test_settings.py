@@ -155,13 +155,13 @@ def test_a_creation_settles_after_the_clients_timeout(flags: tuple[str, ...], se
     ("flags", "seconds"),
     [
         ((), 14.0),
-        (("--client-timeout", "20s"), 25.0),
+        (("--client-timeout", "20s"), 24.0),
         (("--client-timeout", "1s"), 14.0),
         (("--lease-duration", "3s", "--client-timeout", "1s"), 3.0),
     ],
 )
 def test_a_lease_outlasts_a_call(flags: tuple[str, ...], seconds: float) -> None:
-    """Five seconds longer than a call may take, unless it is stated."""
+    """Four seconds longer than a call may take, unless it is stated."""
     assert settings(*flags).lease_duration == seconds
 
 

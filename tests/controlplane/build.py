@@ -19,10 +19,8 @@ from pathlib import Path
 from shutil import rmtree, which
 
 from controlplane.children import bound_to_us
-from controlplane.pins import BINARIES, MODULES, Recipe, etcd_version, go_version, kubernetes_version, recipes
+from controlplane.pins import Kit, Recipe
 from controlplane.progress import Progress
-
-COST = "about 6 minutes on 2 cores, some 5 GB in Go's own caches, 260 MB kept"
 
 _TICK_SECONDS = 0.5
 _GRACE_SECONDS = 2.0
@@ -37,23 +35,25 @@ class BuildFailedError(Exception):
 class _Journey:
     """How far the build is, over all of its steps."""
 
+    kit: Kit
     progress: Progress
     folder: Path
     began: float = field(default_factory=time.monotonic)
 
     def update(self, doing: str) -> None:
-        built = sum((self.folder / name).is_file() for name in BINARIES)
-        self.progress.update(f"[{_clock(self.began)}] {built} of {len(BINARIES)} binaries built; {doing}")
+        names = self.kit.binaries
+        built = sum((self.folder / name).is_file() for name in names)
+        self.progress.update(f"[{_clock(self.began)}] {built} of {len(names)} binaries built; {doing}")
 
 
-def go_problem(environment: Mapping[str, str]) -> str | None:
-    """Why Go cannot build the modules on this machine; None if it can."""
+def go_problem(kit: Kit, environment: Mapping[str, str]) -> str | None:
+    """Why Go cannot build the kit on this machine; None if it can."""
     if which("go", path=environment.get("PATH")) is None:
         return "no `go` on PATH"
     command = ["go", "env", "GOVERSION"]
     asked = subprocess.run(
         command,
-        cwd=MODULES / "kubernetes",
+        cwd=kit.recipes[-1].module,
         env=_go_environment(environment),
         capture_output=True,
         text=True,
@@ -62,25 +62,25 @@ def go_problem(environment: Mapping[str, str]) -> str | None:
     found = re.search(r"go(\d+)\.(\d+)(?:\.(\d+))?", asked.stdout)
     if asked.returncode != 0 or found is None:
         return f"`{' '.join(command)}` failed: {asked.stderr.strip() or asked.stdout.strip()}"
-    if tuple(int(part or 0) for part in found.groups()) < go_version():
+    if tuple(int(part or 0) for part in found.groups()) < kit.go_version():
         return f"{found.group()} on PATH is too old; with GOTOOLCHAIN=auto, Go 1.21 or later gets a newer one"
     return None
 
 
-def build(folder: Path, environment: Mapping[str, str], progress: Progress) -> None:
-    """Put all binaries into `folder`, which exists and is empty; its sibling `scratch` is used meanwhile.
+def build(kit: Kit, folder: Path, environment: Mapping[str, str], progress: Progress) -> None:
+    """Put all binaries of a kit into `folder`, which exists and is empty; its sibling `scratch` is used meanwhile.
 
     Raises BuildFailedError. When it is left, by whatever exception, no process of it runs any more.
     """
     scratch = folder.with_name("scratch")
     scratch.mkdir()
     go = _Go(environment, scratch)
-    journey = _Journey(progress, folder)
-    progress.say(f"Building Kubernetes {kubernetes_version()} and etcd {etcd_version()}")
-    for recipe in recipes():
+    journey = _Journey(kit, progress, folder)
+    progress.say(f"Building {kit.title}")
+    for recipe in kit.recipes:
         _build_module(recipe, go, journey)
     rmtree(scratch)
-    progress.say(f"Built {', '.join(BINARIES)} in {_clock(journey.began)}")
+    progress.say(f"Built {', '.join(kit.binaries)} in {_clock(journey.began)}")
 
 
 def _build_module(recipe: Recipe, go: _Go, journey: _Journey) -> None:

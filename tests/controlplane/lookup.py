@@ -15,14 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
 
-from controlplane import build, cache
-from controlplane.pins import BINARIES, cache_key, go_version, kubernetes_version
+from controlplane import build, cache, kept
+from controlplane.pins import Kit, control_plane
 from controlplane.progress import Progress
 
 NEEDED_BINARIES = ("etcd", "kube-apiserver", "kubectl")
 """Without kube-controller-manager, which envtest's folders lack, there is no garbage collection."""
 
 _ANSWER_SECONDS = 10.0
+_FASTER = (
+    "Faster, after Ctrl-C: KUBEBUILDER_ASSETS=<folder with kube-apiserver, etcd and kubectl>,\n"
+    "such as setup-envtest fetches in seconds, or kind with a running Docker."
+)
 
 
 class NoControlPlaneError(Exception):
@@ -63,18 +67,17 @@ def find(environment: Mapping[str, str] = os.environ, progress: Progress | None 
     build.BuildFailedError.
     """
     progress = progress or Progress(sys.stderr)
-    built = cache.cache_root(environment) / cache_key()
-    found = _existing(environment) or _assets(environment) or _cached(built)
+    kit = control_plane()
+    found = _existing(environment) or _assets(environment) or _cached(kit, environment)
     if found is not None:
         return found
     kind = _kind(environment)
     if isinstance(kind, Kind):
         return kind
-    go = build.go_problem(environment)
+    go = build.go_problem(kit, environment)
     if go is not None:
-        raise NoControlPlaneError(_all_ways(built, kind, go))
-    _build(built, environment, progress)
-    return Binaries(built, "built from the pinned Go modules")
+        raise NoControlPlaneError(_all_ways(kit, kept.folder(kit, environment), kind, go))
+    return Binaries(kept.build(kit, environment, progress, _FASTER), "built from the pinned Go modules")
 
 
 def _existing(environment: Mapping[str, str]) -> Existing | None:
@@ -104,8 +107,9 @@ def _assets(environment: Mapping[str, str]) -> Binaries | None:
     return Binaries(folder, "KUBEBUILDER_ASSETS")
 
 
-def _cached(built: Path) -> Binaries | None:
-    return Binaries(built, "a cached build") if cache.holds_all(built, BINARIES) else None
+def _cached(kit: Kit, environment: Mapping[str, str]) -> Binaries | None:
+    built = kept.found(kit, environment)
+    return Binaries(built, "a cached build") if built is not None else None
 
 
 def _kind(environment: Mapping[str, str]) -> Kind | str:
@@ -135,30 +139,11 @@ def _answers(command: list[str], environment: Mapping[str, str]) -> bool:
     return True
 
 
-def _build(built: Path, environment: Mapping[str, str], progress: Progress) -> None:
-    def announce_and_build(folder: Path) -> None:
-        progress.say(
-            f"There is no Kubernetes {kubernetes_version()} here yet, so it is built now, once:\n"
-            f"  {build.COST} in {built}\n"
-            "Faster, after Ctrl-C: KUBEBUILDER_ASSETS=<folder with kube-apiserver, etcd and kubectl>,\n"
-            "such as setup-envtest fetches in seconds, or kind with a running Docker."
-        )
-        build.build(folder, environment, progress)
-
-    def waiting(seconds: float) -> None:
-        progress.update(f"[{int(seconds)} s] another process is building the control plane; waiting for it")
-
-    try:
-        cache.get_or_build(built, BINARIES, announce_and_build, waiting)
-    finally:
-        progress.finish()
-
-
-def _all_ways(built: Path, kind: str, go: str) -> str:
-    needed = ".".join(map(str, go_version()))
+def _all_ways(kit: Kit, built: Path, kind: str, go: str) -> str:
+    needed = ".".join(map(str, kit.go_version()))
     return f"""There is no Kubernetes control plane on this machine. Any one of these gives one:
   DEMO_KUBECONFIG=<kubeconfig>   an existing cluster to try things on; KUBECONFIG is never used (not set)
   KUBEBUILDER_ASSETS=<folder>    with {", ".join(NEEDED_BINARIES)}, such as setup-envtest fetches (not set)
   a cached build                 in {built} (none there)
   kind with Docker               ({kind})
-  Go {needed} or newer            builds it once: {build.COST} ({go})"""
+  Go {needed} or newer            builds it once: {kit.cost} ({go})"""

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from controlplane import cache
-from controlplane.pins import BINARIES, cache_key
+from controlplane.pins import BINARIES, control_plane
 from controlplane.waiting import runs, wait_until
 
 TESTS = Path(__file__).parent.parent
@@ -67,7 +67,7 @@ class Workshop:
         cache_home = str(root / "cache")
         self.environment = {"PATH": str(tools), "XDG_CACHE_HOME": cache_home, "PYTHONPATH": str(TESTS)}
         self.cache = cache.cache_root(self.environment)
-        self.built = self.cache / cache_key()
+        self.built = self.cache / control_plane().cache_key()
         self.builders: list[subprocess.Popen[str]] = []
 
     def start(self, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from controlplane import cache, lookup
-from controlplane.pins import BINARIES, cache_key, go_version
+from controlplane.pins import BINARIES, control_plane
 from controlplane.progress import Progress
 
 WAYS = ("DEMO_KUBECONFIG", "KUBEBUILDER_ASSETS", "cache", "kind")
@@ -36,7 +36,7 @@ class Machine:
     @property
     def built(self) -> Path:
         """Where a build of the pinned versions would be cached."""
-        return cache.cache_root(self.environment) / cache_key()
+        return cache.cache_root(self.environment) / control_plane().cache_key()
 
     def file(self, name: str) -> Path:
         """Add an empty file."""
@@ -175,7 +175,7 @@ def test_without_any_way_the_error_lists_all(machine: Machine, go: str | None, s
     if go is not None:
         machine.tool("go", go)
     error = machine.error()
-    needed = ".".join(map(str, go_version()))
+    needed = ".".join(map(str, control_plane().go_version()))
     for part in ("DEMO_KUBECONFIG", "KUBEBUILDER_ASSETS", str(machine.built), "kind", f"Go {needed}", said):
         assert part in error
 

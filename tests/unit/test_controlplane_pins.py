@@ -40,12 +40,21 @@ def test_cache_key_covers_every_input(tmp_path: Path, monkeypatch: pytest.Monkey
     for module in ("kubernetes", "etcd"):
         shutil.copytree(pins.MODULES / module, tmp_path / module)
     monkeypatch.setattr(pins, "MODULES", tmp_path)
-    before = pins.cache_key()
+    before = pins.control_plane().cache_key()
     with (tmp_path / changed).open("a") as file:
         file.write("// changed\n")
-    after = pins.cache_key()
+    after = pins.control_plane().cache_key()
     assert before != after
     assert before.rpartition("-")[0] == after.rpartition("-")[0]
+
+
+@pytest.mark.parametrize("name", pins.TOOLS)
+def test_a_tool_is_told_the_version_that_is_pinned(name: str) -> None:
+    """Each is a kit of its own, named after its version, which is stamped in."""
+    kit = pins.tool(name)
+    assert kit.binaries == (name,)
+    assert kit.cache_key().startswith(f"{name}-{pins.tool_version(name)}-")
+    assert kit.recipes[0].linker_flags.endswith(f"={pins.tool_version(name)}")
 
 
 def test_missing_version_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

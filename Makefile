@@ -7,7 +7,7 @@ BIN := .venv/bin
 UV_VERSION := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' requirements.lock)
 export PYTHONPATH := tests
 
-.PHONY: setup demo test chaos check controlplane generate lock clean help
+.PHONY: setup demo test chaos check controlplane tools generate manifests lock clean help
 
 setup: .venv/ready ## make .venv with the console scripts
 
@@ -22,7 +22,7 @@ setup: .venv/ready ## make .venv with the console scripts
 demo: setup ## the main job on a real Kubernetes and a simulated platform, to watch
 	@$(BIN)/python -m demo
 
-test: check controlplane ## all tests, on the same real control plane
+test: check controlplane tools ## all tests, on the same real control plane
 	@$(BIN)/python -m pytest -n 2 --dist loadscope $(PYTEST_ARGS)
 
 chaos: setup ## seeded faults, crashes and edits of both sides, until something breaks; SECONDS=, SEED=, STEPS=, TRACE=1
@@ -42,12 +42,22 @@ format: setup ## put the code into the one format
 controlplane: setup ## find or build kube-apiserver, etcd and kubectl; prints the folder
 	@$(BIN)/python -m controlplane
 
-generate: setup ## crds/ from the models
-	@$(BIN)/inferencekey-operator crd > crds/workloads.inferencekey.com.yaml
+tools: setup ## find or build helm and kubeconform; prints where they are
+	@$(BIN)/python -m controlplane.tools
+
+generate: setup ## the CRD from the models, and the page of the chart's values
+	@$(BIN)/python -m helmchart generate
+
+manifests: generate ## manifests/install.yaml from the chart
+	@$(BIN)/python -m helmchart manifests
+
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url
 
 lock: ## pin the newest versions that pyproject.toml allows
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		--no-emit-index-url --group dev pyproject.toml --output-file requirements.lock
+	@$(LOCK) --group dev pyproject.toml --output-file requirements.lock
+	@$(LOCK) --constraint requirements.lock pyproject.toml --output-file requirements-run.lock
+	@$(LOCK) --constraint requirements.lock --group build --output-file requirements-build.lock
 
 clean: ## remove what the targets above made here
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

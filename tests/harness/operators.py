@@ -21,7 +21,6 @@ from harness.waiting import eventually
 USUAL = ("--interval=500ms", "--client-timeout=5s", "--create-settle=6s", "--deletion-grace=5s")
 """Short durations, so that what takes time in life can be waited for."""
 
-_LEASE = f"{LEASES}/namespaces/{permissions.NAMESPACE}/leases/{permissions.NAME}"
 _TOKEN = re.compile(r"ik_(?:sdk|live)_[0-9a-f]{8}_[0-9a-f]{4,}")
 _STOP_SECONDS = 15.0
 
@@ -34,6 +33,12 @@ class Surroundings:
     kubeconfig: Path
     platform_url: str
     log: Path
+    lease: str = permissions.NAME
+
+    @property
+    def lease_path(self) -> str:
+        """Where the Lease is that it works under."""
+        return f"{LEASES}/namespaces/{permissions.NAMESPACE}/leases/{self.lease}"
 
 
 class Operator:
@@ -114,7 +119,7 @@ class Operator:
 
     def forget_lease(self) -> None:
         """Spare the next one the wait for the Lease of the one that was killed."""
-        self._around.api.delete(_LEASE)
+        self._around.api.delete(self._around.lease_path)
 
     def twin(self, name: str = "twin", *options: str) -> Operator:
         """Another one, started in the same way but for further options, with a log of its own; not started yet."""
@@ -155,7 +160,7 @@ class Operator:
 
     def _term(self) -> str | None:
         """When the present holder of the Lease took it; None where nobody holds it."""
-        lease = self._around.api.find(_LEASE)
+        lease = self._around.api.find(self._around.lease_path)
         return lease["spec"]["acquireTime"] if lease and lease["spec"].get("holderIdentity") else None
 
     def _signal(self, number: signal.Signals) -> None:

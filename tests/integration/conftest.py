@@ -86,8 +86,10 @@ def platform(platform_folder: Path) -> Iterator[Admin]:
 
 @pytest.fixture(scope="session")
 def service_account(control_plane: Cluster) -> Path:
-    """A kubeconfig with what the repository's manifest grants the operator."""
-    return permissions.apply(control_plane)
+    """A kubeconfig with what the chart grants the operator by default."""
+    account = permissions.apply(control_plane, permissions.of_the_manifest())
+    permissions.in_force(control_plane, account)
+    return account
 
 
 @pytest.fixture(scope="module")

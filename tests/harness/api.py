@@ -61,6 +61,11 @@ class Api:
         """A new object in a collection."""
         return self._answer(self._http.post(path, json=body))
 
+    def objection(self, path: str, body: Json) -> str:
+        """What is said against a new object in a collection, which is not made; empty where nothing is."""
+        response = self._http.post(path, params={"dryRun": "All"}, json=body)
+        return "" if response.is_success else str(response.json()["message"])
+
     def patch(self, path: str, body: Json) -> Json:
         """A merge patch."""
         headers = {"Content-Type": "application/merge-patch+json"}

@@ -42,7 +42,7 @@ CHANGES = (
 
 def from_nothing_to_serving(stage: Stage) -> None:
     """Everything that the examples declare is made, but for what waits for approval."""
-    applied = stage.kubectl("apply -f examples/").splitlines()
+    applied = stage.kubectl("apply -k examples/").splitlines()
     stage.wait(
         f"all {len(applied)} are Ready, but for {REVIEWED}, whose plan is held",
         lambda: len(stage.workloads.all()) == len(applied) and all(map(_settled, stage.workloads.all())),

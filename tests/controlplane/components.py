@@ -26,6 +26,7 @@ _CONTROLLERS = (
     "validatingadmissionpolicy-status-controller",
     "deployment-controller",
     "replicaset-controller",
+    "resourcequota-controller",
 )
 
 # Who did what, without bodies: those hold Secrets, and nobody needs them.

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from controlplane.waiting import wait_until
+from harness.examples import alone
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "demo"]
@@ -128,7 +129,7 @@ def test_the_whole_round_without_a_terminal(marks: Marks, tmp_path: Path) -> Non
     told = output.read_text()
     assert re.findall(r" s  (\d)/(\d) ", told) == [(str(number), "7") for number in range(1, 8)]
     for words in (
-        f"ok   all {len(list((ROOT / 'examples').iterdir()))} are Ready, but for reviewed, whose plan is held",
+        f"ok   all {len(alone())} are Ready, but for reviewed, whose plan is held",
         "and 0 writes of the platform.",
         "Writes to Kubernetes: 0.",
         'chat, Reconcile: repaired: PATCH {"model_name": "Qwen/Qwen3-8B"}',

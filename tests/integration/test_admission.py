@@ -12,11 +12,11 @@ import pytest
 import yaml
 
 from controlplane.access import Cluster
+from harness.examples import EXAMPLES, alone
 from inferencekey_operator.schema import crd
 from inferencekey_operator.workload import TaskType, Workload
 from integration.manifests import Kubectl, manifest, refusal, stored
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 APPLY = ("apply", "-f", "-")
 
 SECRET = 64 * "e"
@@ -341,7 +341,7 @@ def test_a_generated_name_is_a_slug(kubectl: Kubectl) -> None:
     assert Workload.parse(made).effective_slug.startswith("bot-")
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+@pytest.mark.parametrize("example", alone(), ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_every_example_is_accepted(kubectl: Kubectl, example: Path) -> None:
     """Applied as it is, into whatever namespace the user is in."""
     (document,) = yaml.safe_load_all(example.read_text())
@@ -353,11 +353,11 @@ def test_every_example_is_accepted(kubectl: Kubectl, example: Path) -> None:
 
 
 def test_the_examples_are_one_folder_that_can_be_applied_whole(kubectl: Kubectl) -> None:
-    """`kubectl apply -f examples` makes as many Workloads as there are files, each with a slug of its own."""
-    kubectl("apply", "-f", str(EXAMPLES[0].parent))
+    """`kubectl apply -k examples/` makes as many Workloads as it names files, each with a slug of its own."""
+    kubectl("apply", "-k", str(EXAMPLES))
 
     items = json.loads(kubectl("get", "ikw", "-o", "json").stdout)["items"]
-    assert len({Workload.parse(item).effective_slug for item in items}) == len(EXAMPLES) >= 7
+    assert len({Workload.parse(item).effective_slug for item in items}) == len(alone()) >= 9
 
 
 def test_the_server_has_nothing_to_say_against_the_crd(control_plane: Cluster) -> None:

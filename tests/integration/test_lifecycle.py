@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
 from harness.api import EVENTS, Json
 from harness.audit import Audit
+from harness.examples import EXAMPLES, alone
 from harness.operators import Operator
 from harness.simulator import behaving
 from harness.team import Team
@@ -16,7 +16,6 @@ from harness.waiting import equals, eventually
 from inferencekey_simulator.admin import Admin
 from integration.manifests import manifest
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 FINALIZER = "inferencekey.com/workload"
 
 pytestmark = pytest.mark.usefixtures("operator")
@@ -193,10 +192,10 @@ def test_without_a_token_it_is_let_go_and_reported(team: Team, operator: Operato
 
 
 def test_every_example_is_served(team: Team) -> None:
-    """Each file of examples/ becomes Ready as it stands; the one that asks for review waits for it."""
-    team.kubectl("apply", "-f", str(EXAMPLES))
+    """Each Workload of the examples becomes Ready as it stands; the one that asks for review waits for it."""
+    team.kubectl("apply", "-k", str(EXAMPLES))
     names = [workload["metadata"]["name"] for workload in team.api.workloads(team.name)]
-    assert len(names) == len(list(EXAMPLES.glob("*.yaml")))
+    assert len(names) == len(alone())
     verdicts = eventually(
         lambda: {name: team.verdict(name) for name in names},
         lambda seen: set(seen.values()) == {"True Ready", "False PlanPending"},

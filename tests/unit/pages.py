@@ -87,7 +87,8 @@ class Page:
 
 def pages() -> list[Page]:
     """Every page that people are meant to read, but the licence."""
-    return [Page(path) for path in (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")))]
+    folders = (ROOT, ROOT / "docs", ROOT / "examples")
+    return [Page(path) for folder in folders for path in sorted(folder.glob("*.md"))]
 
 
 def page(name: str) -> Page:

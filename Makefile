@@ -7,7 +7,7 @@ BIN := .venv/bin
 UV_VERSION := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' requirements.lock)
 export PYTHONPATH := tests
 
-.PHONY: setup demo test chaos check controlplane tools generate manifests lock clean help
+.PHONY: setup demo picture test chaos check controlplane tools generate manifests lock clean help
 
 setup: .venv/ready ## make .venv with the console scripts
 
@@ -21,6 +21,9 @@ setup: .venv/ready ## make .venv with the console scripts
 
 demo: setup ## the main job on a real Kubernetes and a simulated platform, to watch
 	@$(BIN)/python -m demo
+
+picture: setup ## docs/images/demo.svg, from the demo as it runs
+	@$(BIN)/python -m demo --picture docs/images/demo.svg
 
 test: check controlplane tools ## all tests, on the same real control plane
 	@$(BIN)/python -m pytest -n 2 --dist loadscope $(PYTEST_ARGS)
@@ -45,8 +48,9 @@ controlplane: setup ## find or build kube-apiserver, etcd and kubectl; prints th
 tools: setup ## find or build helm and kubeconform; prints where they are
 	@$(BIN)/python -m controlplane.tools
 
-generate: setup ## the CRD from the models, and the page of the chart's values
+generate: setup ## the CRD and docs/reference.md from the models, and the page of the chart's values
 	@$(BIN)/python -m helmchart generate
+	@$(BIN)/python -m inferencekey_operator.reference > docs/reference.md
 
 manifests: generate ## manifests/install.yaml from the chart
 	@$(BIN)/python -m helmchart manifests

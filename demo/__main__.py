@@ -11,9 +11,14 @@ import sys
 def main() -> int:
     """Returns the exit code."""
     try:
+        import argparse
+        from pathlib import Path
+
         from demo.show import run
 
-        return run()
+        parser = argparse.ArgumentParser(prog="python -m demo", description="The main job, to watch.")
+        parser.add_argument("--picture", metavar="FILE", type=Path, help="take a picture of it, as SVG")
+        return run(parser.parse_args().picture)
     except KeyboardInterrupt:
         return 130
 

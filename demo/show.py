@@ -21,6 +21,7 @@ from controlplane.lookup import NoControlPlaneError, find
 from controlplane.processes import ProcessError
 from controlplane.progress import Progress
 from demo.children import ChildEndedError
+from demo.picture import camera
 from demo.screen import Screen, Terminal
 from demo.stage import Stage, StepFailedError, set_up
 from demo.story import CHAPTERS, what_next
@@ -41,15 +42,15 @@ _EXPECTED = (
 )
 
 
-def run() -> int:
-    """Tell the story; returns the exit code."""
+def run(picture: Path | None = None) -> int:
+    """Tell the story, and take a picture of it where one is wanted; returns the exit code."""
     os.chdir(Path(__file__).parents[1])  # so that the commands that are shown are those that are run
     for name in ("no_proxy", "NO_PROXY"):
         os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1,localhost")))
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, _interrupt)
-    screen, stack = _screen(), ExitStack()
+    screen, stack = camera(picture) if picture else _screen(), ExitStack()
     code = 130
     try:
         stage = _tell(screen, stack)

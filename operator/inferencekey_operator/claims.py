@@ -71,6 +71,10 @@ class Claims:
         """Whether the platform accepted the credential before: an id is not recorded without that."""
         return workload.key in self._accepted or workload.status.workload_id is not None
 
+    def claimed(self, platform_url: str, project: str, slug: str) -> bool:
+        """Whether any Workload claims this identity."""
+        return Identity(platform_url, project, slug) in self._claims
+
     def holders(self, platform_url: str, project: str, slugs: Iterable[str]) -> Iterable[Key]:
         """The keys of all Workloads that claim one of these slugs."""
         for slug in slugs:

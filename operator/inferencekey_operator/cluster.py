@@ -20,6 +20,8 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from kubernetes.aio import client, config
 
+from inferencekey_operator.metrics import NONE, OTHER, WRITES
+from inferencekey_operator.pulse import Pulse
 from inferencekey_operator.workload import FINALIZER, GROUP, PLURAL, VERSION, Workload
 
 log = logging.getLogger(__name__)
@@ -30,6 +32,9 @@ CONNECTIONS = 64
 PAGE = 500
 MERGE = "application/merge-patch+json"
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+_VERBS = {"POST": "create", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}
+_WRITTEN = frozenset({PLURAL, f"{PLURAL}/status", "configmaps", "events", "leases"})
 
 Body = dict[str, Any]
 
@@ -70,6 +75,7 @@ class Cluster:
             "proxy": configuration.proxy or _proxy(configuration.host),
         }
         self._configuration = configuration
+        self.pulse = Pulse()
         self._rest = client.ApiClient(configuration).rest_client
         self.session = self.open_session()
         self.server: str = configuration.host
@@ -99,7 +105,9 @@ class Cluster:
         token = await self._configuration.get_api_key_with_prefix("BearerToken")
         if token:
             request.headers["Authorization"] = token
-        return await handler(request)
+        response = await handler(request)
+        self.pulse.answered(request.url.path, request.url.query, response)
+        return response
 
     async def request(
         self,
@@ -112,6 +120,7 @@ class Cluster:
         **query: str,
     ) -> Body:
         """One request; the answer's JSON. Raises ClusterError."""
+        code = NONE
         headers = {"Accept": accept}
         data = None
         if body is not None:
@@ -128,8 +137,12 @@ class Cluster:
             ) as response:
                 answer = await response.read()
                 status = response.status
+                code = str(status)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ClusterError(0, f"{type(error).__name__}: {error}") from error
+        finally:
+            if method in _VERBS:
+                WRITES.labels(_resource(path), _VERBS[method], code).inc()
         if status >= 300:
             raise ClusterError(status, _message(answer))
         parsed: Body = json.loads(answer)
@@ -247,6 +260,14 @@ def collection_paths(prefix: str, plural: str, namespaces: tuple[str, ...]) -> t
     if not namespaces:
         return (f"{prefix}/{plural}",)
     return tuple(f"{prefix}/namespaces/{quote(namespace)}/{plural}" for namespace in namespaces)
+
+
+def _resource(path: str) -> str:
+    """What a write is about, in RBAC's words: `workloads/status`."""
+    parts = path.split("/")
+    collection = parts.index("namespaces") + 2 if "namespaces" in parts else len(parts)
+    named = "/".join(parts[collection : collection + 1] + parts[collection + 2 :])
+    return named if named in _WRITTEN else OTHER
 
 
 def micro_time(moment: datetime) -> str:

@@ -20,6 +20,7 @@ from inferencekey_operator.errors import Actor, OperatorError
 from inferencekey_operator.inferencekey.roster import Roster
 from inferencekey_operator.keys import Key
 from inferencekey_operator.leader import LeadershipLostError
+from inferencekey_operator.logs import about
 from inferencekey_operator.observe import stake
 from inferencekey_operator.reconcile import Reconciler
 from inferencekey_operator.store import key_of
@@ -37,8 +38,12 @@ class Controller:
     """Owns the queue, and is what every trigger calls."""
 
     def __init__(self) -> None:
-        self.queue = WorkQueue(self._work)
+        self.queue = WorkQueue(
+            self._work, waited=lambda lane, seconds: metrics.QUEUE_SECONDS.labels(lane).observe(seconds)
+        )
         self.term = Term()
+        self.round_at = float("-inf")
+        """When the full round made its last step, in the loop's time."""
         self._parked: defaultdict[Roster, set[Key]] = defaultdict(set)
         """Who comes back as soon as the platform answers for a project again, however long the own wait is."""
         self._seen_at_work: set[Key] = set()
@@ -125,6 +130,7 @@ class Controller:
 
     def platform_recovered(self, roster: Roster) -> None:
         """The platform answers again: those that it stopped come back."""
+        log.info("the platform lists project %s again", roster.project)
         for key in self._parked.pop(roster, ()):
             if not self.queue.working(key):
                 self.queue.add(key)
@@ -142,18 +148,23 @@ class Controller:
         Each round ends with a fresh list of all Workloads: a deletion that no watch told is found there.
         """
         while True:
+            self._step()
             keys = [workload.key for workload in self.world.store]
             pause = self.world.settings.full_round / max(len(keys), 1)
             if not keys:
                 await asyncio.sleep(pause)
             for key in keys:
                 await asyncio.sleep(pause)
+                self._step()
                 if self.world.store.get(key) is not None:
                     self.queue.add(key)
             try:
                 await self._compare(everything())
             except ClusterError as error:
                 log.warning("the Workloads could not be listed for the full round: %s", error)
+
+    def _step(self) -> None:
+        self.round_at = asyncio.get_running_loop().time()
 
     async def _compare(self, everything: AsyncIterator[Mapping[str, Any]]) -> None:
         before = {workload.key: workload.uid for workload in self.world.store}
@@ -175,7 +186,7 @@ class Controller:
         self.world.store.memory(key).left = workload.resource_version
         result = "done"
         try:
-            with metrics.LOOK_SECONDS.time():
+            with metrics.RECONCILE_SECONDS.time():
                 await self._look(workload)
             self.queue.succeeded(key)
         except AskedAgainError as later:
@@ -189,7 +200,7 @@ class Controller:
             self._refused(key, error)
         except LeadershipLostError:
             result = "stopped"
-        metrics.LOOKS.labels(result).inc()
+        metrics.RECONCILES.labels(result).inc()
         self._heed_what_came_meanwhile(key)
 
     def _heed_what_came_meanwhile(self, key: Key) -> None:
@@ -218,7 +229,7 @@ class Controller:
         if not self.world.store.current(looked_at):
             self.queue.add(key, urgent=True)
             return
-        log.debug("%s: %s", key, error)
+        log.debug("%s: %s", key, error, extra=about(key, slug=workload.effective_slug, reason=error.reason))
         try:
             if workload.deleting:
                 await self._deletion.report_failure(workload, error)
@@ -241,8 +252,9 @@ class Controller:
     def _refused(self, key: Key, error: ClusterError) -> None:
         """Kubernetes did not take a write. What moved on comes back as an event; the rest is tried again."""
         if error.gone:
-            log.debug("%s is gone: %s", key, error)
+            log.debug("%s is gone: %s", key, error, extra=about(key))
             return
         expected = error.conflict or error.terminating
-        log.log(logging.DEBUG if expected else logging.WARNING, "%s: Kubernetes refused: %s", key, error)
+        level = logging.DEBUG if expected else logging.WARNING
+        log.log(level, "%s: Kubernetes refused: %s", key, error, extra=about(key))
         self.queue.retry(key)

@@ -18,6 +18,8 @@ from typing import Any
 
 from inferencekey_operator.cluster import MANAGER, Cluster, ClusterError, micro_time
 from inferencekey_operator.errors import Reason
+from inferencekey_operator.keys import Key
+from inferencekey_operator.logs import about
 from inferencekey_operator.redaction import excerpt, within_bytes
 from inferencekey_operator.workload import GROUP, KIND, VERSION, Workload
 
@@ -75,7 +77,8 @@ class Recorder:
                 reason,
                 note,
                 warning,
-            )
+            ),
+            workload.effective_slug,
         )
 
     def secret(self, namespace: str, name: str, reason: Reason, note: str) -> None:
@@ -96,8 +99,9 @@ class Recorder:
             try:
                 await self._tell(occurrence)
             except ClusterError as error:
-                where = f"{occurrence.namespace}/{occurrence.name}"
-                log.warning("an Event was lost: %s %s: %s", occurrence.reason, where, error)
+                key = _key(occurrence)
+                fields = about(key, kind=occurrence.kind, reason=occurrence.reason)
+                log.warning("an Event was lost: %s %s: %s", occurrence.reason, key, error, extra=fields)
             finally:
                 backlog.task_done()
 
@@ -106,10 +110,11 @@ class Recorder:
         for backlog in self._backlogs:
             await backlog.join()
 
-    def _take(self, occurrence: Occurrence) -> None:
+    def _take(self, occurrence: Occurrence, slug: str = "") -> None:
         level = logging.WARNING if occurrence.warning else logging.INFO
         where = "/".join(part for part in (occurrence.namespace, occurrence.name) if part)
-        log.log(level, "%s %s: %s: %s", occurrence.kind, where, occurrence.reason, occurrence.note)
+        fields = about(_key(occurrence), kind=occurrence.kind, slug=slug, reason=occurrence.reason)
+        log.log(level, "%s %s: %s: %s", occurrence.kind, where, occurrence.reason, occurrence.note, extra=fields)
         try:
             self._backlogs[hash(occurrence.name) % SENDERS].put_nowait(occurrence)
         except asyncio.QueueFull:
@@ -180,3 +185,7 @@ class Recorder:
             "note": within_bytes(excerpt(occurrence.note, MOST_BYTES), MOST_BYTES),
             "regarding": {key: value for key, value in regarding.items() if value},
         }
+
+
+def _key(occurrence: Occurrence) -> Key:
+    return Key(occurrence.namespace, occurrence.name)

@@ -51,6 +51,8 @@ class Leader:
     clock: Callable[[], float] = boot_clock
     settled_at: float = field(default=math.inf, init=False)
     """When, on `clock`, nothing that a former leader sent can still be on its way: creates wait for it."""
+    answered_at: float = field(default=-math.inf, init=False)
+    """When, on `clock`, the API server last told something about the Lease; at first, when the candidacy began."""
     _seen: Body = field(default_factory=dict, init=False)
     _expires: float = field(default=-math.inf, init=False)
     _term: Body = field(default_factory=dict, init=False)
@@ -62,6 +64,7 @@ class Leader:
     def __post_init__(self) -> None:
         if not 0 < self.retry < self.renew_deadline < self.duration:
             raise ValueError("a Lease needs 0 < retry < renew_deadline < duration")
+        self.answered_at = self.clock()
         self._collection = f"/apis/coordination.k8s.io/v1/namespaces/{quote(self.namespace)}/leases"
         self._path = f"{self._collection}/{quote(self.name)}"
 
@@ -177,9 +180,12 @@ class Leader:
         query = {"fieldManager": MANAGER} if body else {}
         try:
             async with asyncio.timeout(self.renew_deadline / 3):
-                return await self.cluster.request(method, path, body=body, **query)
+                answer = await self.cluster.request(method, path, body=body, **query)
+            self.answered_at = self.clock()
+            return answer
         except ClusterError as error:
             if error.status == none_on:
+                self.answered_at = self.clock()
                 return None
             raise
         except Exception as error:

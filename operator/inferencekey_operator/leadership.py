@@ -40,6 +40,25 @@ class Leadership:
             raise LeadershipLostError("this process does not lead")
         self._leader.check()
 
+    @property
+    def leads(self) -> bool:
+        """Whether this process may act now."""
+        try:
+            self.check()
+        except LeadershipLostError:
+            return False
+        return True
+
+    @property
+    def ended(self) -> bool:
+        """Whether there will be no further candidacy, though nobody ended them."""
+        return self._candidacies is not None and self._candidacies.done()
+
+    @property
+    def lease_silence(self) -> float:
+        """Seconds since the API server last told something about the Lease."""
+        return 0.0 if self._candidate is None else self._candidate.clock() - self._candidate.answered_at
+
     def start(self) -> None:
         """From now on, lead whenever that is possible."""
         self._candidacies = asyncio.create_task(self._run(), name="leadership")

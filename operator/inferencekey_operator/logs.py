@@ -1,4 +1,9 @@
-"""How the operator speaks to whoever reads its log: one line per thing, text or JSON, never a token's secret."""
+"""How the operator speaks to whoever reads its log: one line per thing, text or JSON, never a token's secret.
+
+What is logged of an object says which one in fields of its own, as `about` makes them; JSON shows them, text has them
+in its words. Levels mean: `error`, somebody must look at the operator; `warning`, at what the line names; `info`,
+something happened; `debug`, what was tried again, and why.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,9 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
+from typing import Any
 
+from inferencekey_operator.keys import Key
 from inferencekey_operator.redaction import redact
 
 
@@ -14,9 +21,18 @@ class StartError(Exception):
     """The operator cannot start; the message says what to do."""
 
 
+def about(key: Key, *, kind: str = "Workload", slug: str = "", reason: str = "") -> dict[str, Any]:
+    """For `extra`: which object a line is about, and the reason's word."""
+    fields = {"kind": kind, "namespace": key.namespace, "name": key.name, "slug": slug, "reason": reason}
+    return {"about": {field: value for field, value in fields.items() if value}}
+
+
 class _Text(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%dT%H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        return " ".join(super().formatMessage(record).splitlines())
 
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record))
@@ -27,16 +43,24 @@ class _Json(logging.Formatter):
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
+            "message": record.getMessage(),
+            **getattr(record, "about", {}),
             "logger": record.name,
-            "message": super().format(record),
         }
-        return redact(json.dumps(line, ensure_ascii=False))
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return redact(json.dumps(line, ensure_ascii=False, default=str))
 
 
 def configure(level: str, form: str) -> None:
     """Everything goes to standard error, redacted; libraries speak up only when something is wrong."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Json() if form == "json" else _Text())
+    handler.setFormatter(formatter(form))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for library in ("kopf", "httpx", "httpcore", "aiohttp", "kubernetes", "asyncio"):
         logging.getLogger(library).setLevel(max(logging.WARNING, getattr(logging, level.upper())))
+
+
+def formatter(form: str) -> logging.Formatter:
+    """Of `text` or `json`."""
+    return _Json() if form == "json" else _Text()

@@ -1,50 +1,49 @@
-"""/metrics, /healthz and /readyz, over plain HTTP, where an address was given.
+"""/metrics, /startupz, /healthz and /readyz, over plain HTTP, where an address was given.
 
-Healthy means that the loop turns; ready means in control: everything was listed, the Lease is held, and keys are
-worked.
+Each probe answers with one line per check, 503 where one of them fails. Decides nothing: `health` does.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 
-from inferencekey_operator import metrics
-from inferencekey_operator.controller import Controller
+from inferencekey_operator.gauges import Gauges
+from inferencekey_operator.health import Health, Verdict
 
 
 class Probes:
     """The small web server of one operator process."""
 
-    def __init__(self, controller: Controller, ready: Callable[[], bool]) -> None:
-        self._controller, self._ready = controller, ready
+    def __init__(self, gauges: Gauges, health: Health) -> None:
+        self._health = health
+        self._standing = CollectorRegistry()
+        self._standing.register(gauges)
 
     async def start(self, address: str) -> web.AppRunner:
         """Serve at `[HOST]:PORT`; the caller cleans the runner up. Raises OSError where that cannot be."""
         host, _, port = address.rpartition(":")
         app = web.Application()
         app.router.add_get("/metrics", self._metrics)
-        app.router.add_get("/healthz", self._healthz)
-        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/startupz", _probe(self._health.started))
+        app.router.add_get("/healthz", _probe(self._health.alive))
+        app.router.add_get("/readyz", _probe(self._health.ready))
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, host.strip("[]") or None, int(port)).start()
         return runner
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        world, now = self._controller.world, asyncio.get_running_loop().time()
-        metrics.WORKLOADS.set(len(world.store))
-        metrics.QUEUED.set(self._controller.queue.depth)
-        metrics.STREAMS.set(world.serving.open_streams)
-        metrics.LIST_AGE.set(max((now - roster.began for roster in world.rosters if roster.proven), default=0.0))
-        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        body = generate_latest(self._standing) + generate_latest(REGISTRY)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    async def _healthz(self, _: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
 
-    async def _readyz(self, _: web.Request) -> web.Response:
-        ready = self._ready()
-        return web.Response(text="ok\n" if ready else "not in control yet\n", status=200 if ready else 503)
+def _probe(check: Callable[[], Verdict]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(_: web.Request) -> web.Response:
+        verdict = check()
+        lines = (f"[-] {name}: {wrong}\n" if wrong else f"[+] {name}\n" for name, wrong in verdict.items())
+        return web.Response(text="".join(lines), status=503 if any(verdict.values()) else 200)
+
+    return answer

@@ -52,13 +52,14 @@ async def _serve(settings: Settings, stop: asyncio.Event, stack: AsyncExitStack)
     cluster = await _connect(stack)
     parts = wire(settings, cluster)
     stack.push_async_callback(parts.platforms.close)
-    await _serve_probes(settings, parts.controller, stack)
+    await _serve_probes(settings, parts, stack)
     async with _background(*(reflector.run for reflector in parts.reflectors), parts.world.recorder.run):
         for reflector in parts.reflectors:
             await _unless_stopped(reflector.listed.wait(), stop)
         if settings.namespace:
             await _read_namespaces(cluster, parts.namespaces, settings.namespace)
         await _list_workloads(cluster, parts.controller, settings)
+        parts.health.listed = True
         gc.freeze()
         gc.set_threshold(20_000, 50, 50)
         parts.leadership.start()
@@ -89,11 +90,11 @@ async def _finish(parts: Parts) -> None:
         await asyncio.wait_for(parts.world.recorder.flush(), 2.0)
 
 
-async def _serve_probes(settings: Settings, controller: Controller, stack: AsyncExitStack) -> None:
+async def _serve_probes(settings: Settings, parts: Parts, stack: AsyncExitStack) -> None:
     if settings.metrics_address is None:
         return
     try:
-        runner = await Probes(controller, lambda: controller.queue.started).start(settings.metrics_address)
+        runner = await Probes(parts.gauges, parts.health).start(settings.metrics_address)
     except (OSError, ValueError) as error:
         raise logs.StartError(f"--metrics-address {settings.metrics_address}: {error}") from error
     stack.push_async_callback(runner.cleanup)
@@ -201,8 +202,16 @@ class _background:  # noqa: N801 - reads as a function
 
     async def __aenter__(self) -> None:
         self._tasks = [asyncio.ensure_future(run()) for run in self._runs]
+        for task in self._tasks:
+            task.add_done_callback(_regret)
 
     async def __aexit__(self, *_: object) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _regret(task: asyncio.Future[None]) -> None:
+    """What runs beside the body never ends by itself; the probes tell sooner or later what is missing now."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("a part of the operator broke off", exc_info=error)

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from inferencekey_operator import conditions, records
+from inferencekey_operator import conditions, records, tally
 from inferencekey_operator.announcements import Announcement, announce, kept
 from inferencekey_operator.brakes import Brakes
 from inferencekey_operator.cluster import ClusterError
@@ -144,7 +144,10 @@ class Reconciler:
             drift_message=conditions.describe(workload, plan) if plan.held else "",
             changes=records.handled(workload, plan) | (records.ours(situation, plan, ours) if ours else {}),
         )
+        tally.count_repaired(situation.declared, plan, live)
+        before = workload.status.drift
         workload = await world.reporter.report(workload, report, self._told(situation, observed, plan, report, live))
+        tally.count_found(before, plan)
         if ours:
             await self._guard(workload)
             asked = look_requested(situation.workload)

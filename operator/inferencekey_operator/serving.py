@@ -18,6 +18,7 @@ from inferencekey_operator.errors import OperatorError
 from inferencekey_operator.inferencekey.connection import STREAMS
 from inferencekey_operator.inferencekey.readiness import Phase, follow
 from inferencekey_operator.keys import Key
+from inferencekey_operator.logs import about
 from inferencekey_operator.status import Readiness
 
 log = logging.getLogger(__name__)
@@ -117,7 +118,7 @@ class Serving:
             async with asyncio.timeout(at_most):
                 await self._turns(key, once=once)
         except TimeoutError:
-            log.debug("%s: looked at again in its time", key)
+            log.debug("%s: looked at again in its time", key, extra=about(key))
         finally:
             watched = self._watched.get(key)
             if watched is not None and watched.task is asyncio.current_task():
@@ -132,7 +133,9 @@ class Serving:
                 if await self._one_turn(key, once=once):
                     return
             except OperatorError as error:
-                log.info("%s: the readiness stream tells nothing: %s", key, error)
+                level = logging.DEBUG if waits else logging.INFO  # told once, not as often as it is asked again
+                fields = about(key, reason=error.reason)
+                log.log(level, "%s: the readiness stream tells nothing: %s", key, error, extra=fields)
                 if once:
                     return
                 await _sleep(REFUSED_WAITS[min(waits, len(REFUSED_WAITS) - 1)])

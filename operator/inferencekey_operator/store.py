@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from inferencekey_operator.keys import Key
+from inferencekey_operator.logs import about
 from inferencekey_operator.workload import Workload
 
 MOST_GONE = 4_096
@@ -96,7 +97,7 @@ class Store:
         try:
             new = Workload.parse(body)
         except ValueError as error:
-            log.error("%s cannot be read and is left alone: %s", key, error)
+            log.error("%s cannot be read and is left alone: %s", key, error, extra=about(key))
             self._workloads.pop(key, None)
             return False
         self._workloads[key] = new

@@ -10,6 +10,8 @@ from inferencekey_operator.claims import Claims
 from inferencekey_operator.cluster import Cluster, Reflector, collection_paths
 from inferencekey_operator.controller import Controller
 from inferencekey_operator.events import Recorder
+from inferencekey_operator.gauges import Gauges
+from inferencekey_operator.health import Health
 from inferencekey_operator.inferencekey.connection import Connection
 from inferencekey_operator.inferencekey.roster import Pace, Rosters
 from inferencekey_operator.leadership import Leadership
@@ -50,6 +52,8 @@ class Parts:
     platforms: Platforms
     namespaces: Namespaces
     reflectors: tuple[Reflector, ...]
+    gauges: Gauges
+    health: Health
 
     @property
     def world(self) -> World:
@@ -90,7 +94,13 @@ def wire(settings: Settings, cluster: Cluster) -> Parts:
     )
     watches = (*secrets.reflectors(cluster, settings.secret_name, settings.namespace), *config_maps)
     return Parts(
-        controller, leadership, platforms, namespaces, watches if settings.namespace else (*watches, namespaces)
+        controller=controller,
+        leadership=leadership,
+        platforms=platforms,
+        namespaces=namespaces,
+        reflectors=watches if settings.namespace else (*watches, namespaces),
+        gauges=Gauges(controller, cluster.pulse, lambda: leadership.leads),
+        health=Health(controller, leadership, cluster.pulse, longest_round=2 * settings.full_round + 120.0),
     )
 
 

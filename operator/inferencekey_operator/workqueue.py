@@ -16,8 +16,11 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from inferencekey_operator.keys import Key
+from inferencekey_operator.logs import about
 
 log = logging.getLogger(__name__)
+
+LANES = ("urgent", "round")
 
 
 class _Lane:
@@ -56,16 +59,27 @@ class WorkQueue:
     FIRST_DELAY = 1.0
     LONGEST_DELAY = 300.0
 
-    def __init__(self, work: Callable[[Key], Awaitable[None]], *, limit: int = 192, share: int = 32) -> None:
-        self._work = work
+    def __init__(
+        self,
+        work: Callable[[Key], Awaitable[None]],
+        *,
+        limit: int = 192,
+        share: int = 32,
+        waited: Callable[[str, float], None] = lambda lane, seconds: None,
+    ) -> None:
+        self._work, self._waited = work, waited
         self._limit, self._share = limit, share
         self._lanes = (_Lane(), _Lane())
         self._queued: dict[Key, int] = {}
+        self._since: dict[Key, float] = {}
         self._running: dict[Key, asyncio.Task[None]] = {}
+        self._began: dict[Key, float] = {}
         self._per_group: dict[str, int] = {}
         self._delays: dict[Key, asyncio.TimerHandle] = {}
         self._failures: dict[Key, int] = {}
         self._open = False
+        self.adds = self.retries = 0
+        """How many keys were queued, and how many of them after a failure, since the process began."""
 
     def start(self) -> None:
         """From now on keys are worked."""
@@ -88,6 +102,8 @@ class WorkQueue:
         if self._queued.get(key, 2) <= lane:
             return
         self._queued[key] = lane
+        self._since.setdefault(key, asyncio.get_running_loop().time())
+        self.adds += 1
         if key not in self._running:
             self._lanes[lane].push(key)
             self._pump()
@@ -110,6 +126,7 @@ class WorkQueue:
         """Work `key` again after a failure: later each time, never before `at_least` seconds. Returns the delay."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
+        self.retries += 1
         delay = min(self.FIRST_DELAY * 2.0 ** min(failures, 16), self.LONGEST_DELAY)
         delay = max(delay, at_least) * random.uniform(1.0, 1.2)  # noqa: S311 - jitter, not a secret
         self.add_after(key, delay, urgent=urgent)
@@ -139,6 +156,22 @@ class WorkQueue:
         return len(self._queued)
 
     @property
+    def delayed(self) -> int:
+        """Keys that come back after a delay."""
+        return len(self._delays)
+
+    @property
+    def running(self) -> int:
+        """Keys that are in work."""
+        return len(self._running)
+
+    @property
+    def longest_running(self) -> float:
+        """Seconds that the work on a key has taken so far, at most; 0 where none is in work."""
+        now = asyncio.get_running_loop().time()
+        return max((now - began for began in self._began.values()), default=0.0)
+
+    @property
     def idle(self) -> bool:
         """Whether nothing is queued and nothing is in work; delays do not count."""
         return not self._queued and not self._running
@@ -153,7 +186,8 @@ class WorkQueue:
             key = self._next()
             if key is None:
                 return
-            del self._queued[key]
+            self._began[key] = now = asyncio.get_running_loop().time()
+            self._waited(LANES[self._queued.pop(key)], now - self._since.pop(key))
             self._per_group[key.namespace] = self._per_group.get(key.namespace, 0) + 1
             self._running[key] = asyncio.create_task(self._run(key), name=f"ensure {key}")
 
@@ -175,13 +209,13 @@ class WorkQueue:
         try:
             await self._work(key)
         except Exception:
-            log.exception("an unforeseen error in the work on %s; it is tried again", key)
+            log.exception("an unforeseen error in the work on %s; it is tried again", key, extra=about(key))
             self.retry(key)
         finally:
             self._finished(key)
 
     def _finished(self, key: Key) -> None:
-        del self._running[key]
+        del self._running[key], self._began[key]
         left = self._per_group[key.namespace] - 1
         if left:
             self._per_group[key.namespace] = left

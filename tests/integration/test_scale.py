@@ -202,4 +202,4 @@ def _looks(port: int) -> float:
         return 0
     families = text_string_to_metric_families(text)
     samples = [sample for family in families for sample in family.samples]
-    return sum(sample.value for sample in samples if sample.name == "inferencekey_looks_total")
+    return sum(sample.value for sample in samples if sample.name == "inferencekey_reconciles_total")

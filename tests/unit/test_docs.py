@@ -6,6 +6,7 @@ Whether a command does what a page says is tried by people; that it can be typed
 from __future__ import annotations
 
 import argparse
+import inspect
 import itertools
 import re
 import subprocess
@@ -16,10 +17,12 @@ import pytest
 import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
-from inferencekey_operator import brakes, conditions, drift, endpoint, metrics, observe, settings
+from inferencekey_operator import brakes, conditions, drift, endpoint, health, metrics, observe, probes, settings
 from inferencekey_operator.errors import Actor, Reason
+from inferencekey_operator.gauges import MOST_PROJECTS, STATES
 from inferencekey_operator.inferencekey import roster
 from inferencekey_operator.inferencekey.wire import LiveWorkload
+from inferencekey_operator.metrics import Standing
 from inferencekey_operator.plan import decide
 from inferencekey_operator.reference import render as reference
 from inferencekey_operator.schema import crd
@@ -40,6 +43,9 @@ from unit.builders import IDENTITY, a_live, a_situation, a_workload, agreed, red
 from unit.pages import ROOT, Block, Page, code, page, pages
 
 COMMAND_LINE = page("docs/command-line.md")
+METRICS = page("docs/metrics.md")
+OPERATIONS = page("docs/operations.md")
+ALERTS = ROOT / "charts/inferencekey-operator/files/alerts.yaml"
 POLICIES = page("docs/drift-policies.md")
 STATUS = page("docs/status-and-conditions.md")
 SIMULATOR = page("docs/simulator.md")
@@ -122,14 +128,38 @@ def test_annotations_exist() -> None:
 
 def test_every_metric_is_described() -> None:
     """The table of metrics has those that /metrics has, with their labels."""
-    described = {code(row[0])[0] for row in COMMAND_LINE.table("Metrics and probes", 1)}
-    assert described == {_metric_name(each) for each in vars(metrics).values() if isinstance(each, MetricWrapperBase)}
+    happens = {_with_labels(each) for each in vars(metrics).values() if isinstance(each, MetricWrapperBase)}
+    stands = {_with_labels(each) for each in vars(metrics).values() if isinstance(each, Standing)}
+    assert {code(row[0])[0] for row in METRICS.table("What happens")} == happens
+    assert {code(row[0])[0] for row in METRICS.table("What stands")} == stands
 
 
-def _metric_name(metric: MetricWrapperBase) -> str:
-    name = metric._name + ("_total" if metric._type == "counter" else "")
-    labels = ",".join(metric._labelnames)
-    return f"{name}{{{labels}}}" if labels else name
+def _with_labels(metric: MetricWrapperBase | Standing) -> str:
+    if isinstance(metric, Standing):
+        name, labels = metric.name, metric.labels
+    else:
+        name = metric._name + ("_total" if metric._type == "counter" else "")
+        labels = tuple(metric._labelnames)
+    return f"{name}{{{','.join(labels)}}}" if labels else name
+
+
+def test_every_probe_is_described() -> None:
+    """The table of probes has the paths that are served."""
+    served = set(re.findall(r'add_get\("(/[a-z]+z)"', inspect.getsource(probes)))
+    assert {code(row[0])[0] for row in METRICS.table("Probes")} == served
+
+
+def test_every_state_is_described() -> None:
+    """The words of the label `state` are those of the table."""
+    assert {code(row[0])[0] for row in METRICS.table("What stands", 1)} == set(STATES)
+
+
+def test_every_alert_has_its_section() -> None:
+    """Operations has one heading for each rule, and the rule says where it is."""
+    rules = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
+    assert sorted(OPERATIONS.headings(3)) == sorted(rule["alert"] for rule in rules)
+    for rule in rules:
+        assert rule["annotations"]["runbook"] == f"docs/operations.md#{rule['alert'].lower()}"
 
 
 # -- options -----------------------------------------------------------------------------------------------------------
@@ -319,6 +349,10 @@ def test_the_least_is_the_example_without_its_comments() -> None:
         ("docs/drift-policies.md", f"at least {brakes.MASS_LEAST} known workloads"),
         ("ARCHITECTURE.md", f"{drift.MOST_BYTES:,} bytes of records"),
         ("ARCHITECTURE.md", f"at most {({8: 'eight'})[roster.WRITES]} writes under way"),
+        ("docs/metrics.md", f"the {MOST_PROJECTS} worst projects"),
+        ("docs/metrics.md", f"silent for more than {health.DEAF:.0f} s"),
+        ("docs/metrics.md", f"gone on for {health.STUCK / 60:.0f} minutes"),
+        ("docs/metrics.md", f"heard of the Lease for {health.LEASE_UNSEEN:.0f} s"),
         ("docs/command-line.md", f"default `{settings.DEFAULT_BASE_URL}`"),
     ],
 )

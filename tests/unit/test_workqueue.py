@@ -546,3 +546,57 @@ def test_any_schedule(actions: list[tuple[str, Any, Any]], limit: int, share: in
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(run())
+
+
+# -- what it tells of itself -------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_it_counts_turns_and_retries() -> None:
+    """A key that is queued twice has one turn; one that failed has another after its delay."""
+    shop = Workshop()
+    shop.queue.add(A)
+    shop.queue.add(A)
+    shop.queue.add(B, urgent=True)
+    shop.queue.retry(C)
+    assert (shop.queue.adds, shop.queue.retries, shop.queue.delayed) == (2, 1, 1)
+    await asyncio.sleep(2.0)
+    assert (shop.queue.adds, shop.queue.delayed) == (3, 0)
+
+
+@virtual
+async def test_it_tells_how_long_a_key_waited() -> None:
+    """From the first time it was queued to its turn, and in which lane it was by then."""
+    waits: list[tuple[str, float]] = []
+
+    async def work(_: Key) -> None:
+        await asyncio.sleep(0)
+
+    queue = WorkQueue(work, waited=lambda lane, seconds: waits.append((lane, seconds)))
+    queue.add(A)
+    await asyncio.sleep(3.0)
+    queue.add(A, urgent=True)
+    queue.add(B)
+    queue.start()
+    await asyncio.sleep(0)
+    assert waits == [("urgent", 3.0), ("round", 0.0)]
+
+
+@virtual
+async def test_it_tells_how_long_the_work_goes_on() -> None:
+    """The oldest look that is under way; nothing once it is done."""
+    gate = asyncio.Event()
+
+    async def work(_: Key) -> None:
+        await gate.wait()
+
+    queue = WorkQueue(work)
+    queue.start()
+    queue.add(A)
+    await asyncio.sleep(5.0)
+    queue.add(B)
+    await asyncio.sleep(2.0)
+    assert (queue.running, queue.longest_running) == (2, 7.0)
+    gate.set()
+    await asyncio.sleep(0.1)
+    assert (queue.running, queue.longest_running) == (0, 0.0)

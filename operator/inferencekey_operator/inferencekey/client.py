@@ -21,6 +21,7 @@ import httpx
 from inferencekey_operator.errors import ConfigurationError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey import wire
 from inferencekey_operator.inferencekey.answers import WRITES, Operation
+from inferencekey_operator.inferencekey.measured import measured
 from inferencekey_operator.redaction import excerpt, public_id
 
 CONNECTIONS = 16
@@ -205,16 +206,18 @@ async def answered(
         ConfigurationError: the token cannot be sent.
     """
     request = _request(http, base_url, call, timeout)
-    try:
-        async with asyncio.timeout(deadline):
-            response = await http.send(request, stream=True)
-            try:
-                await _expect_success(response, call)
-                yield response
-            finally:
-                await response.aclose()
-    except (httpx.HTTPError, TimeoutError) as error:
-        raise lost(error, base_url, call.operation) from None
+    with measured(call.operation) as measurement:
+        try:
+            async with asyncio.timeout(deadline):
+                response = await http.send(request, stream=True)
+                measurement.answered(response.status_code, whole=call.accept == EVENTS)
+                try:
+                    await _expect_success(response, call)
+                    yield response
+                finally:
+                    await response.aclose()
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise lost(error, base_url, call.operation) from None
 
 
 def checked_base_url(text: str) -> str:

@@ -22,7 +22,6 @@ from typing import Any, Protocol, TypeVar
 from inferencekey_operator.errors import Actor, OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.readiness import Phase
 from inferencekey_operator.inferencekey.wire import LiveWorkload, read_list
-from inferencekey_operator.metrics import CALLS
 
 log = logging.getLogger(__name__)
 
@@ -144,6 +143,11 @@ class Roster:
         return self.began > float("-inf")
 
     @property
+    def slugs(self) -> Iterable[str]:
+        """Of all rows."""
+        return self._by_slug.keys()
+
+    @property
     def trouble(self) -> OperatorError | None:
         """What the platform last answered instead of a list, while it does."""
         return self._trouble
@@ -204,12 +208,12 @@ class Roster:
 
     async def create(self, body: dict[str, Any]) -> LiveWorkload:
         """POST. A failure that may have been carried out makes the roster uncertain."""
-        return await self._write("create", lambda: self._client.create(self._token, self.project, body))
+        return await self._write(lambda: self._client.create(self._token, self.project, body))
 
     async def update(self, workload_id: str, body: dict[str, Any]) -> LiveWorkload:
         """PATCH. A workload that turns out to be gone is taken out of the rows."""
         try:
-            return await self._write("update", lambda: self._client.update(self._token, workload_id, body))
+            return await self._write(lambda: self._client.update(self._token, workload_id, body))
         except PlatformFailure as error:
             if error.status == 404:
                 self._correct(workload_id, None)
@@ -218,7 +222,7 @@ class Roster:
     async def delete(self, workload_id: str) -> bool:
         """DELETE; False where the platform says that it knows none, which a list has to confirm."""
 
-        confirmed = await self._write("delete", lambda: self._client.delete(self._token, workload_id))
+        confirmed = await self._write(lambda: self._client.delete(self._token, workload_id))
         if confirmed:
             self._correct(workload_id, None)
         return confirmed
@@ -230,7 +234,7 @@ class Roster:
             async for phase in stream:
                 yield phase
 
-    async def _write(self, operation: str, call: Callable[[], Awaitable[_Answer]]) -> _Answer:
+    async def _write(self, call: Callable[[], Awaitable[_Answer]]) -> _Answer:
         async with self._places:
             self._raise_while_closed()
             if self._trouble is not None:
@@ -239,15 +243,13 @@ class Roster:
             try:
                 answer = await call()
             except PlatformFailure as error:
-                self._failed(operation, error)
+                self._failed(error)
                 raise
-        CALLS.labels(operation, "ok").inc()
         if isinstance(answer, LiveWorkload):
             self._correct(answer.id, answer)
         return answer
 
-    def _failed(self, operation: str, error: PlatformFailure) -> None:
-        CALLS.labels(operation, error.reason).inc()
+    def _failed(self, error: PlatformFailure) -> None:
         if error.uncertain:
             self.uncertain_since = asyncio.get_running_loop().time()
         if error.reason in (Reason.RATE_LIMITED, Reason.TOKEN_REJECTED):
@@ -266,7 +268,6 @@ class Roster:
             body = await self._client.list_workloads(self._token, self.project)
             changed = self._take_over(body, began)
         except OperatorError as error:
-            CALLS.labels("list", error.reason).inc()
             was_down, self.down = self.down, True
             self._close(error)
             if not was_down:
@@ -274,7 +275,6 @@ class Roster:
             raise
         finally:
             self._flight = None
-        CALLS.labels("list", "ok").inc()
         self._duration = loop.time() - began
         self.began = began
         self.down = False

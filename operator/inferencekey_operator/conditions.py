@@ -31,6 +31,9 @@ MOST_FIELDS = 32
 MOST_FIELD_BYTES = 4_000
 MOST_VALUE_CHARACTERS = 256
 MOST_SUMMARY_BYTES = 256
+MOST_NAMED = 8
+COLUMN = 48
+"""Characters of the names in a column of `kubectl get`, which is as wide as the longest for all."""
 MOST_MESSAGE_BYTES = 1_024
 
 _PHASE_WORDS = {
@@ -147,7 +150,7 @@ def drift_status(plan: Plan, policy: OnDrift, old: Drift, now: datetime) -> Drif
     return Drift(
         drift_class=plan.drift_class,
         policy=policy,
-        summary=_summary(plan),
+        summary=_summary(plan, COLUMN),
         fields=fields,
         omitted=len(plan.differences) - len(fields),
         since=old.since or now,
@@ -196,14 +199,18 @@ def _verb(plan: Plan) -> str:
             return "To apply the declaration"
 
 
-def _summary(plan: Plan) -> str:
+def _summary(plan: Plan, room: int = MOST_SUMMARY_BYTES) -> str:
+    """As many fields as have room, and at least one; how many more there are."""
     if not plan.differences:
         return {DriftClass.NOT_CREATED: "not created", DriftClass.MISSING: "missing"}.get(
             plan.drift_class or DriftClass.BOTH, "adoption"
         )
     names = list(dict.fromkeys(difference.leaf.field for difference in plan.differences))
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return within_bytes(excerpt(", ".join(names[:8]) + more, MOST_SUMMARY_BYTES), MOST_SUMMARY_BYTES)
+    most = MOST_NAMED
+    while most > 1 and len(", ".join(names[:most])) > room:
+        most -= 1
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return within_bytes(excerpt(", ".join(names[:most]) + more, MOST_SUMMARY_BYTES), MOST_SUMMARY_BYTES)
 
 
 def summary(plan: Plan) -> str:

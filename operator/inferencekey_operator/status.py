@@ -112,9 +112,10 @@ class Drift:
             "inferencekey.com/on-drift of the Workload, else of its namespace, else the operator's default."
         ),
     ] = None
-    summary: Annotated[str | None, Field(description="The top-level fields that differ, as in `model, command`.")] = (
-        None
-    )
+    summary: Annotated[
+        str | None,
+        Field(description="The fields that differ, as in `model, command`; of many, the first, and how many more."),
+    ] = None
     fields: Annotated[
         tuple[DriftField, ...],
         keyed_by("field", "The fields that differ, at most 32; values are cut at 256 characters."),

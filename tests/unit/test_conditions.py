@@ -409,7 +409,18 @@ def test_at_most_32_fields_are_listed_and_the_rest_is_counted() -> None:
 
     assert [item.field for item in drift.fields] == [f"config.{key}" for key in keys[:32]]
     assert drift.omitted == 18
-    assert drift.summary == ", ".join(f"config.{key}" for key in keys[:8]) + " and 42 more"
+    assert drift.summary == "config.k00, config.k01, config.k02, config.k03 and 46 more"
+
+
+def test_a_long_name_stands_alone_in_the_column() -> None:
+    """At least one field is named, however long; the condition's message has room for more."""
+    deep = {"workers": {"cloud_pool": dict.fromkeys(("max_hourly_cost_usd", "max_instances"), 1)}}
+    live = {"workers": {"cloud_pool": dict.fromkeys(("max_hourly_cost_usd", "max_instances"), 2)}}
+    found = shown(deep, live)
+    assert found.status.drift.summary == "config.workers.cloud_pool.max_hourly_cost_usd and 1 more"
+    told = condition(found.status, "Drifted")
+    assert told is not None
+    assert "max_hourly_cost_usd, config.workers.cloud_pool.max_instances." in told.message
 
 
 def test_a_drift_keeps_the_moment_it_was_first_seen() -> None:

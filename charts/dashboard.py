@@ -130,6 +130,7 @@ ROWS = (
                     ),
                 ),
                 width=12,
+                stacked=True,
             ),
             Panel(
                 "Looks, by how they ended",
@@ -182,7 +183,7 @@ ROWS = (
                 "Differences that appeared, per hour.",
                 (
                     query(
-                        "sum by (class, field) (increase(inferencekey_drift_found_total{$scope}[1h]))",
+                        "sum by (class, field) (increase(inferencekey_drift_found_total{$scope}[1h])) > 0",
                         "{{field}}, {{class}}",
                     ),
                 ),
@@ -192,7 +193,7 @@ ROWS = (
                 "Differences that a write ended, per hour. OutOfBand again and again: somebody else changes it.",
                 (
                     query(
-                        "sum by (class, field) (increase(inferencekey_drift_repaired_total{$scope}[1h]))",
+                        "sum by (class, field) (increase(inferencekey_drift_repaired_total{$scope}[1h])) > 0",
                         "{{field}}, {{class}}",
                     ),
                 ),

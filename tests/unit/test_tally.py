@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
+from prometheus_client.samples import Sample
 
 from inferencekey_operator import conditions
 from inferencekey_operator.drift import declared_document
@@ -33,9 +34,12 @@ class Counts:
         return {labels: count for (metric, labels), count in counted.items() if metric == name and count}
 
     def _now(self) -> Counter[tuple[str, str]]:
-        samples = [sample for family in REGISTRY.collect() for sample in family.samples]
-        drift = [sample for sample in samples if sample.name in (FOUND, REPAIRED)]
-        return Counter({(s.name, f"{s.labels['class']} {s.labels['field']}"): s.value for s in drift})  # type: ignore[misc]
+        return Counter({(s.name, f"{s.labels['class']} {s.labels['field']}"): int(s.value) for s in _drift_samples()})
+
+
+def _drift_samples() -> list[Sample]:
+    samples = [sample for family in REGISTRY.collect() for sample in family.samples]
+    return [sample for sample in samples if sample.name in (FOUND, REPAIRED)]
 
 
 @pytest.fixture
@@ -126,3 +130,13 @@ def test_a_workload_that_is_made_is_no_drift(counted: Counts) -> None:
 def test_labels_are_bounded(path: str, field: str) -> None:
     """A field of the spec, whatever is below it, or `other`."""
     assert top(path) == field
+
+
+def test_every_series_is_there_from_the_beginning() -> None:
+    """Else the first drift of a kind would make no increase that Prometheus sees; and none that cannot come."""
+    shown = {(sample.name, sample.labels["class"], sample.labels["field"]) for sample in _drift_samples()}
+    for name in (FOUND, REPAIRED):
+        assert (name, "OutOfBand", "model") in shown
+        assert (name, "SpecChange", "executionPolicyConfig") in shown
+        assert (name, "Missing", "workload") in shown
+    assert not {labels for labels in shown if labels[1] == "NotCreated" or labels[2] == "model_name"}

@@ -45,7 +45,7 @@ format: setup ## put the code into the one format
 controlplane: setup ## find or build kube-apiserver, etcd and kubectl; prints the folder
 	@$(BIN)/python -m controlplane
 
-tools: setup ## find or build helm and kubeconform; prints where they are
+tools: setup ## find or build helm, kubeconform and promtool; prints where they are
 	@$(BIN)/python -m controlplane.tools
 
 generate: setup ## the CRD and docs/reference.md from the models, the page of the chart's values, the dashboard

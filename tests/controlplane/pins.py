@@ -16,8 +16,8 @@ from typing import NamedTuple
 MODULES = Path(__file__).parent
 BINARIES = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl")
 """Those of the control plane."""
-TOOLS = ("helm", "kubeconform")
-"""Those that the tests of the chart need, each a kit of its own."""
+TOOLS = ("helm", "kubeconform", "promtool")
+"""Those that the tests of the chart, and of what Prometheus reads, need; each a kit of its own."""
 
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 _VERSION_PACKAGE = "k8s.io/component-base/version"
@@ -79,6 +79,7 @@ class _Tool(NamedTuple):
     package: str
     version_variable: str
     cost: str
+    tags: str = ""
 
 
 _TOOLS = {
@@ -93,6 +94,13 @@ _TOOLS = {
         package="github.com/yannh/kubeconform/cmd/kubeconform",
         version_variable="main.version",
         cost="some seconds, 10 MB kept",
+    ),
+    "promtool": _Tool(
+        module="github.com/prometheus/prometheus",
+        package="github.com/prometheus/prometheus/cmd/promtool",
+        version_variable="github.com/prometheus/common/version.Version",
+        cost="about 4 minutes on 2 cores, 1 GB in Go's own caches, 55 MB kept",
+        tags="remove_all_sd",  # what finds targets in two dozen clouds is of no use here
     ),
 }
 
@@ -110,7 +118,8 @@ def control_plane() -> Kit:
 def tool(name: str) -> Kit:
     """One of TOOLS."""
     pinned, version = _TOOLS[name], tool_version(name)
-    recipe = Recipe(MODULES / name, (pinned.package,), (name,), f"-s -w -X {pinned.version_variable}={version}")
+    stamp = f"-s -w -X {pinned.version_variable}={version}"
+    recipe = Recipe(MODULES / name, (pinned.package,), (name,), stamp, pinned.tags)
     return Kit(f"{name} {version}", f"{name}-{version}", pinned.cost, (recipe,))
 
 

@@ -1,25 +1,23 @@
-"""promtool, where this machine has it: what Prometheus itself says of metrics, rules and expressions."""
+"""promtool: what Prometheus itself says of metrics, rules and expressions."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 from functools import cache
 from pathlib import Path
-from shutil import which
 
 import pytest
 
-WHERE = "promtool: Debian's package prometheus has it, or PROMTOOL=/path/to/promtool"
+from controlplane import tools
 
 
 @cache
 def promtool() -> Path:
-    """The executable; skips where there is none."""
-    found = os.environ.get("PROMTOOL") or which("promtool")
-    if not found:
-        pytest.skip(f"there is no {WHERE}")
-    return Path(found)
+    """The executable; skips where it is not to be had."""
+    try:
+        return tools.find("promtool")
+    except tools.NoToolError as missing:
+        pytest.skip(str(missing))
 
 
 def says(*arguments: str, stdin: str | None = None) -> tuple[int, str]:

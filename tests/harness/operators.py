@@ -64,7 +64,7 @@ class Operator:
     @property
     def leads(self) -> bool:
         """Whether the Lease names it."""
-        lease = self._around.api.find(_LEASE)
+        lease = self._around.api.find(self._around.lease_path)
         holder = (lease or {}).get("spec", {}).get("holderIdentity") or ""
         return self._process is not None and f"_{self._process.pid}_" in holder
 

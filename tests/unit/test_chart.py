@@ -86,7 +86,9 @@ def test_every_version_of_kubernetes_takes_what_is_rendered(
     options = [f"--kube-version={version}.0", *(["--set=admissionPolicy.enabled=false"] if version == "1.29" else [])]
     for name in CASES:
         rendered = helm.template(case(name), *options)
-        assert conform.complaints(kubeconform_path, schemas, version, rendered, "ServiceMonitor") == [], name
+        assert (
+            conform.complaints(kubeconform_path, schemas, version, rendered, "ServiceMonitor", "PrometheusRule") == []
+        ), name
 
 
 def test_kubeconform_sees_a_wrong_field(kubeconform_path: Path, schemas: Path) -> None:
@@ -337,8 +339,26 @@ def test_the_probes_ask_what_is_served(helm: Helm) -> None:
     rendered = container(helm)
     asked = {kind: rendered[kind]["httpGet"] for kind in ("startupProbe", "livenessProbe", "readinessProbe")}
     assert {kind: probe["path"] for kind, probe in asked.items()} == {
-        "startupProbe": "/healthz",
+        "startupProbe": "/startupz",
         "livenessProbe": "/healthz",
         "readinessProbe": "/readyz",
     }
     assert {probe["port"] for probe in asked.values()} == {rendered["ports"][0]["name"]}
+
+
+# -- what people look at -----------------------------------------------------------------------------------------------
+
+
+def test_the_alerts_are_those_that_are_tested(helm: Helm) -> None:
+    """The PrometheusRule holds the rules file, braces and all."""
+    rule = the_one(objects(helm, case("everything-values.yaml")), "PrometheusRule")
+    assert rule["spec"] == yaml.safe_load((CHART / "files/alerts.yaml").read_text(encoding="utf-8"))
+    assert rule["metadata"]["labels"]["release"] == "prometheus"
+
+
+def test_the_dashboard_is_the_one_that_is_generated(helm: Helm) -> None:
+    """The ConfigMap holds the JSON as it is, under the labels by which Grafana's sidecar finds it."""
+    maps = of_kind(objects(helm, case("everything-values.yaml")), "ConfigMap")
+    (found,) = [each for each in maps if each["metadata"]["name"].endswith("-dashboard")]
+    assert found["data"] == {"inferencekey-operator.json": (CHART / "files/dashboard.json").read_text(encoding="utf-8")}
+    assert found["metadata"]["labels"]["dashboards"] == "yes"

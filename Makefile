@@ -7,7 +7,7 @@ BIN := .venv/bin
 UV_VERSION := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' requirements.lock)
 export PYTHONPATH := tests
 
-.PHONY: setup demo picture test chaos check controlplane tools generate manifests lock clean help
+.PHONY: setup demo picture test chaos bench check controlplane tools generate manifests lock clean help
 
 setup: .venv/ready ## make .venv with the console scripts
 
@@ -24,6 +24,10 @@ demo: setup ## the main job on a real Kubernetes and a simulated platform, to wa
 
 picture: setup ## docs/images/demo.svg, from the demo as it runs
 	@$(BIN)/python -m demo --picture docs/images/demo.svg
+
+bench: setup ## what it costs, beside what a team would use instead; N=1000,10000 ROUNDS=3 PEERS=plain,limit,same
+	@$(BIN)/python -m bench run --sizes=$(or $(N),1000) --rounds=$(or $(ROUNDS),3) \
+		$(if $(PEERS),--peers=$(PEERS)) $(BENCH_ARGS)
 
 test: check controlplane tools ## all tests, on the same real control plane
 	@$(BIN)/python -m pytest -n 2 --dist loadscope $(PYTEST_ARGS)

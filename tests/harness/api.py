@@ -26,10 +26,13 @@ class Api:
     """Requests as the admin; AssertionError where one is refused."""
 
     def __init__(self, cluster: Cluster) -> None:
+        self.server = cluster.server
+        self.tls = ssl.create_default_context(cadata=cluster.ca_pem)
+        self.headers = {"Authorization": f"Bearer {_token(cluster)}", "User-Agent": _OBSERVER}
         self._options: dict[str, Any] = {
-            "base_url": cluster.server,
-            "verify": ssl.create_default_context(cadata=cluster.ca_pem),
-            "headers": {"Authorization": f"Bearer {_token(cluster)}", "User-Agent": _OBSERVER},
+            "base_url": self.server,
+            "verify": self.tls,
+            "headers": self.headers,
             "timeout": 30.0,
             "trust_env": False,
         }
@@ -75,6 +78,10 @@ class Api:
         """Delete what is there, if it is."""
         response = self._http.delete(path)
         assert response.is_success or response.status_code == 404, response.text
+
+    def delete_all(self, path: str) -> None:
+        """Delete a collection, which takes the API server some time where it is large."""
+        self._answer(self._http.delete(path, timeout=300.0))
 
     def workload(self, namespace: str, name: str) -> Json | None:
         """One Workload; None if there is none."""

@@ -57,6 +57,12 @@ class Operator:
         return self._around.kubeconfig
 
     @property
+    def pid(self) -> int:
+        """Of the life that it is in, or was in last."""
+        assert self._process is not None, "it was never started"
+        return self._process.pid
+
+    @property
     def running(self) -> bool:
         """Whether there is a process that has not ended."""
         return self._process is not None and self._process.poll() is None

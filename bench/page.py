@@ -1,0 +1,83 @@
+"""Puts a result into docs/cost.md: the block of figures, the charts, and the result itself beside them.
+
+Only what stands between the two marks is replaced, and only whole. The page's words are people's.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from bench import results
+from bench.charts import Chart
+from bench.figures import cell, contestants, figures, sizes
+from bench.measures import MEASURES, Measure
+from bench.numbers import Result
+from bench.wording import TITLES, circumstances, spread, verdict
+
+ROOT = Path(__file__).parents[1]
+PAGE = Path("docs") / "cost.md"
+FOLDER = Path("docs") / "cost"
+RESULT = FOLDER / "result.json"
+
+_BLOCK = re.compile(r"(?<=<!-- figures -->\n).*?(?=<!-- end of figures -->)", re.DOTALL)
+_CHARTS = {
+    "cpu": ("Created at once", "CPU, ms each"),
+    "platform": ("Created at once", "MiB from the platform"),
+    "rest": ("At rest", "MiB from the platform per interval"),
+    "memory": ("At rest", "resident memory, MiB"),
+}
+
+
+def publish(result: Result, root: Path = ROOT) -> None:
+    """Rewrites the page's block, the charts and the result in `root`."""
+    page = root / PAGE
+    text = page.read_text(encoding="utf-8")
+    if not _BLOCK.search(text):
+        raise ValueError(f"{page} has no block of figures")
+    (root / FOLDER).mkdir(exist_ok=True)
+    results.write(result, root / RESULT)
+    for name, chart in charts(result).items():
+        (root / FOLDER / f"{name}.svg").write_text(chart.svg(), encoding="utf-8")
+    page.write_text(_BLOCK.sub(lambda _: block(result), text), encoding="utf-8")
+
+
+def block(result: Result) -> str:
+    """All that stands between the marks."""
+    parts = ["\n", *(f"{line}\n" for line in circumstances(result.conditions)), "\n"]
+    parts += [_table(result, size) for size in sizes(result)]
+    shown = " ".join(f"![{chart.title}]({FOLDER.name}/{name}.svg)" for name, chart in charts(result).items())
+    return "".join([*parts, f"{shown}\n\n"])
+
+
+def charts(result: Result) -> dict[str, Chart]:
+    """By the names of their files; those that have something to show."""
+    found = {}
+    for name, (section, title) in _CHARTS.items():
+        measure = next(each for each in MEASURES if (each.section, each.title) == (section, title))
+        lines = {TITLES[one]: _line(result, measure, one) for one in contestants(result)}
+        found[name] = Chart(f"{section}: {title}", {one: points for one, points in lines.items() if points})
+    return {name: chart for name, chart in found.items() if chart.lines}
+
+
+def _line(result: Result, measure: Measure, contestant: str) -> list[tuple[float, float]]:
+    found = ((size, cell(result, size, measure, contestant)) for size in sizes(result))
+    return [(float(size), spread.median) for size, spread in found if spread is not None]
+
+
+def _table(result: Result, size: int) -> str:
+    names = contestants(result)
+    heads = ["", *(TITLES[name] for name in names), "goal", ""]
+    lines = [f"### {size:,} Workloads", "", _row(heads), _row(["---", *["---:"] * (len(names) + 1), "---"])]
+    section = ""
+    for figure in figures(result, size):
+        if figure.section != section:
+            section = figure.section
+            lines.append(_row([f"**{section}**", *[""] * (len(heads) - 1)]))
+        values = [spread(figure.cells.get(name), figure.digits) for name in names]
+        lines.append(_row([figure.title, *values, figure.goal, verdict(figure)]))
+    return "\n".join([*lines, "", ""])
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"

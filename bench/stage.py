@@ -126,7 +126,7 @@ def stage(binaries: Binaries, progress: Progress) -> Iterator[Stage]:
         api = Api(plane)
         stack.callback(api.close)
         admin = stack.enter_context(simulator(folder))
-        account = permissions.apply(plane)
+        account = permissions.apply(plane, permissions.of_the_manifest())
         above = on_top_of(plane, api, admin, service_account=account, folder=folder, progress=progress)
         yield stack.enter_context(above)
 

@@ -8,8 +8,8 @@ from itertools import combinations
 from typing import Any
 
 import pytest
-from charts.dashboard import dashboard, written
 
+from charts.dashboard import dashboard, written
 from harness.promtool import says
 from unit.exposed import exposed, unknown_in
 from unit.pages import ROOT

@@ -8,9 +8,9 @@ from io import StringIO
 from pathlib import Path
 
 import yaml
+
 from demo.picture import Camera
 from demo.story import CHANGES, CHAPTERS
-
 from unit.pages import ROOT, page
 
 PICTURE = ROOT / "docs/images/demo.svg"

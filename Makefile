@@ -52,10 +52,11 @@ controlplane: setup ## find or build kube-apiserver, etcd and kubectl; prints th
 tools: setup ## find or build helm, kubeconform and promtool; prints where they are
 	@$(BIN)/python -m controlplane.tools
 
-generate: setup ## the CRD and docs/reference.md from the models, the page of the chart's values, the dashboard
+generate: setup ## the CRD and docs/reference.md from the models, the page of the chart's values, the dashboard, Argo CD's files
 	@$(BIN)/python -m helmchart generate
 	@$(BIN)/python -m inferencekey_operator.reference > docs/reference.md
 	@$(BIN)/python -m charts.dashboard > charts/inferencekey-operator/files/dashboard.json
+	@$(BIN)/python -m argocd.testdata
 
 manifests: generate ## manifests/install.yaml from the chart
 	@$(BIN)/python -m helmchart manifests

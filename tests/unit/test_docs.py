@@ -31,6 +31,7 @@ from inferencekey_operator.workload import (
     APPROVE_PLAN,
     FINALIZER,
     GROUP,
+    KIND,
     ON_DRIFT,
     RECONCILE_REQUESTED_AT,
     VERSION,
@@ -115,8 +116,8 @@ def test_conditions_that_are_waited_for_exist() -> None:
 
 
 def test_annotations_exist() -> None:
-    """Whatever is named below our group is an annotation, the finalizer, or the version; and all are named."""
-    known = {ON_DRIFT, APPROVE_PLAN, RECONCILE_REQUESTED_AT, FINALIZER, f"{GROUP}/{VERSION}"}
+    """Whatever is named below our group is an annotation, the finalizer, the version or the kind; and all are named."""
+    known = {ON_DRIFT, APPROVE_PLAN, RECONCILE_REQUESTED_AT, FINALIZER, f"{GROUP}/{VERSION}", f"{GROUP}/{KIND}"}
     named = {name for each in pages() for name in re.findall(rf"(?<![.\w]){GROUP}/[\w-]*\w", each.text)}
     assert named == known
     assert {code(row[0])[0] for row in WORKLOAD.table("Annotations")} == {

@@ -7,7 +7,7 @@ BIN := .venv/bin
 UV_VERSION := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' requirements.lock)
 export PYTHONPATH := tests
 
-.PHONY: setup demo picture test chaos bench check controlplane tools generate manifests lock clean help
+.PHONY: setup demo picture test e2e-argocd chaos bench check controlplane tools generate manifests lock clean help
 
 setup: .venv/ready ## make .venv with the console scripts
 
@@ -31,6 +31,10 @@ bench: setup ## what it costs, beside what a team would use instead; N=1000,1000
 
 test: check controlplane tools ## all tests, on the same real control plane
 	@$(BIN)/python -m pytest -n 2 --dist loadscope $(PYTEST_ARGS)
+
+e2e-argocd: controlplane ## a real Argo CD beside the operator; builds it once, in about 10 minutes
+	@$(BIN)/python -m argocd.binaries
+	@$(BIN)/python -m pytest tests/integration/argocd $(PYTEST_ARGS)
 
 chaos: setup ## seeded faults, crashes and edits of both sides, until something breaks; SECONDS=, SEED=, STEPS=, TRACE=1
 	@PYTHONHASHSEED=0 $(BIN)/python -m chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
@@ -73,4 +77,4 @@ clean: ## remove what the targets above made here
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14

@@ -206,10 +206,11 @@ def _answers_ok(connect: Callable[..., http.client.HTTPConnection], port: int, p
 
 
 def _free_ports() -> Ports:
-    return Ports(*(_free_port() for _ in range(3)))
+    return Ports(*(free_port() for _ in range(3)))
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port on 127.0.0.1 that nobody has at this moment."""
     for port in random.sample(_PORTS, k=100):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -67,8 +67,9 @@ class Kit:
         digest = hashlib.sha256()
         for recipe in self.recipes:
             digest.update(repr((recipe.packages, recipe.build_flags())).encode())
-            for name in ("go.mod", "go.sum"):
-                digest.update((recipe.module / name).read_bytes())
+            sources = [recipe.module / "go.mod", recipe.module / "go.sum", *sorted(recipe.module.rglob("*.go"))]
+            for source in sources:
+                digest.update(source.read_bytes())
         machine = platform.machine().lower()
         system = platform.system().lower()
         return "-".join((self.name, system, _MACHINES.get(machine, machine), digest.hexdigest()[:12]))

@@ -17,6 +17,8 @@ import pytest
 import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
+from argocd import binaries
+from controlplane.pins import kubernetes_version
 from inferencekey_operator import brakes, conditions, drift, endpoint, health, metrics, observe, probes, settings
 from inferencekey_operator.errors import Actor, Reason
 from inferencekey_operator.gauges import MOST_PROJECTS, STATES
@@ -213,7 +215,7 @@ def test_our_own_commands_can_be_typed(block: Block) -> None:
         option_parser().parse_args(options.replace("--help", "").split())
     for arguments in re.findall(r"bin/inferencekey-simulator (serve[^#\n]*)", text):
         simulator_parser().parse_args(arguments.split())
-    for target in re.findall(r"^make ([a-z]+)", text, re.MULTILINE):
+    for target in re.findall(r"^make ([a-z][a-z0-9-]*)", text, re.MULTILINE):
         assert target in targets(), target
 
 
@@ -390,7 +392,7 @@ def test_the_contracts_are_those_that_are_held() -> None:
 def targets() -> list[str]:
     """What the Makefile says of itself."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    return re.findall(r"^(\w+):.*## ", makefile, re.MULTILINE)
+    return re.findall(r"^([\w-]+):.*## ", makefile, re.MULTILINE)
 
 
 def test_every_target_is_described() -> None:
@@ -398,6 +400,12 @@ def test_every_target_is_described() -> None:
     rows = CONTRIBUTING.table("Set-up")
     described = ["setup" if code(row[0])[0] == "make" else code(row[0])[0].removeprefix("make ") for row in rows]
     assert sorted(described) == sorted(targets())
+
+
+def test_what_was_proven_is_what_is_pinned() -> None:
+    """The page says on which Argo CD and Kubernetes it was seen, and those are the versions that would run now."""
+    told = page("docs/gitops.md").section("Proven")
+    assert f"Argo CD {binaries.version()} on Kubernetes {kubernetes_version()}" in " ".join(told.split())
 
 
 def test_every_example_is_mentioned() -> None:

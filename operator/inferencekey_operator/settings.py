@@ -86,6 +86,14 @@ def name(text: str) -> str:
     return text.strip()
 
 
+def address(text: str) -> str:
+    """`[HOST]:PORT`."""
+    port = text.rpartition(":")[2]
+    if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no address: write :8080 or 127.0.0.1:8080")
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class _Option:
     name: str
@@ -124,7 +132,7 @@ _OPTIONS = (
         "DURATION",
         "a killed leader is replaced after this time (default: 14s, or client timeout + 4s)",
     ),
-    _Option("metrics-address", str, "[HOST]:PORT", "serve /metrics, /healthz and /readyz there (default: off)"),
+    _Option("metrics-address", address, "[HOST]:PORT", "serve /metrics, /healthz and /readyz there (default: off)"),
     _Option(
         "log-level",
         str.lower,

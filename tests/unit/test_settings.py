@@ -196,6 +196,8 @@ BAD = [
     ("allow-base-url", "https://[eu"),
     ("log-level", "loud"),
     ("log-format", "xml"),
+    ("metrics-address", "abc"),
+    ("metrics-address", "127.0.0.1:99999"),
 ]
 
 

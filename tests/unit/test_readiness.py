@@ -196,7 +196,13 @@ async def words(stream: AsyncIterator[Phase]) -> list[str]:
 
 async def test_a_stream_tells_each_phase_and_ends(world: World) -> None:
     """From the snapshot to `ready`, over one connection."""
-    assert await words(world.open()) == ["scheduling", "provisioning", "bootstrapping", "ready"]
+    told = []
+    async with aclosing(world.open()) as stream:
+        for phase in ("scheduling", "provisioning", "bootstrapping", "ready"):
+            world.platform.set_phase(world.row, phase)
+            told.append((await anext(stream)).phase)
+        assert await anext(stream, None) is None
+    assert told == ["scheduling", "provisioning", "bootstrapping", "ready"]
     assert world.opened == 1
 
 

@@ -1,12 +1,19 @@
-"""The pinned tools that tests of all folders use. Where one is not to be had, its tests say so and are skipped."""
+"""What tests of all folders use: the pinned tools, and how properties are tried.
+
+Where a tool is not to be had, its tests say so and are skipped. No property fails for a machine that is busy.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from controlplane import tools
+
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")

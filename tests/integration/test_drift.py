@@ -301,7 +301,7 @@ def test_a_task_type_is_reported_and_never_patched(team: Team) -> None:
     _stays(team, settled=False)
     conditions = team.conditions(NAME)
     assert (conditions["Drifted"]["status"], conditions["Drifted"]["reason"]) == ("True", "SpecChange")
-    assert "spec.taskType" in conditions["Ready"]["message"]
+    assert conditions["Ready"]["message"].endswith("""-p '{"spec":{"taskType":"embedding"}}'""")
     assert drift(team, NAME)["fields"] == [{"field": "taskType", "declared": "text2text", "live": "embedding"}]
     team.platform.edit(team.name, NAME, model_name="by-hand")
     eventually(lambda: team.live(NAME)["model_name"], equals("llama-3"))

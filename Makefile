@@ -56,7 +56,7 @@ controlplane: setup ## find or build kube-apiserver, etcd and kubectl; prints th
 tools: setup ## find or build helm, kubeconform and promtool; prints where they are
 	@$(BIN)/python -m controlplane.tools
 
-generate: setup ## the CRD and docs/reference.md from the models, the page of the chart's values, the dashboard, Argo CD's files
+generate: setup ## the CRD and docs/reference.md from the models, and what is made for Helm, Grafana and Argo CD
 	@$(BIN)/python -m helmchart generate
 	@$(BIN)/python -m inferencekey_operator.reference > docs/reference.md
 	@$(BIN)/python -m charts.dashboard > charts/inferencekey-operator/files/dashboard.json

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-from collections.abc import AsyncIterator, Mapping
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from datetime import datetime
 from importlib.metadata import version
 from typing import Any
@@ -20,17 +20,17 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from kubernetes.aio import client, config
 
+from inferencekey_operator.inferencekey.answers import retry_after
 from inferencekey_operator.metrics import NONE, OTHER, WRITES
 from inferencekey_operator.pulse import Pulse
 from inferencekey_operator.workload import FINALIZER, GROUP, PLURAL, VERSION, Workload
-
-log = logging.getLogger(__name__)
 
 MANAGER = "inferencekey-operator"
 STATUS_MANAGER = "inferencekey-operator-status"
 CONNECTIONS = 64
 PAGE = 500
 MERGE = "application/merge-patch+json"
+BETWEEN_WATCHES = 1.0
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 _VERBS = {"POST": "create", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}
@@ -40,11 +40,20 @@ Body = dict[str, Any]
 
 
 class ClusterError(Exception):
-    """The API server refused a request, or did not answer: `status` is its HTTP status, 0 where none came."""
+    """The API server refused a request, or did not answer: `status` is its HTTP status, 0 where none came.
 
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(f"{status}: {message}")
+    `retry_after` is its own wish in seconds, where it stated one.
+    """
+
+    def __init__(self, status: int, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(f"{status}: {message}" if status else message)
         self.status = status
+        self.retry_after = retry_after
+
+    @property
+    def passing(self) -> bool:
+        """Trouble of the API server's or of the way to it: the same request may succeed later."""
+        return self.status in (0, 429) or self.status >= 500
 
     @property
     def conflict(self) -> bool:
@@ -68,13 +77,14 @@ class Cluster:
     def __init__(self, configuration: client.Configuration) -> None:
         configuration.connection_pool_maxsize = CONNECTIONS
         configuration.client_session_kwargs = {
-            "middlewares": (self._authenticate,),
+            "middlewares": (self._pace, self._authenticate),
             "headers": {"User-Agent": f"inferencekey-operator/{version('inferencekey-operator')}"},
             # The environment is asked once, here: aiohttp would ask it for each request, in a thread.
             "trust_env": False,
             "proxy": configuration.proxy or _proxy(configuration.host),
         }
         self._configuration = configuration
+        self._opens: dict[tuple[str, str], float] = {}
         self.pulse = Pulse()
         self._rest = client.ApiClient(configuration).rest_client
         self.session = self.open_session()
@@ -98,6 +108,15 @@ class Cluster:
     async def close(self) -> None:
         """No further request."""
         await self.session.close()
+
+    async def _pace(self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        """One watch that ends as soon as it began, over and over, is opened once a second; kopf would not wait."""
+        if request.url.query.get("watch"):
+            now = asyncio.get_running_loop().time()
+            watch = request.url.path, request.url.query.get("fieldSelector", "")
+            turn = self._opens[watch] = max(self._opens.get(watch, -math.inf) + BETWEEN_WATCHES, now)
+            await asyncio.sleep(turn - now)
+        return await handler(request)
 
     async def _authenticate(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
@@ -136,23 +155,23 @@ class Cluster:
                 timeout=aiohttp.ClientTimeout(total=30),
             ) as response:
                 answer = await response.read()
-                status = response.status
-                code = str(status)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ClusterError(0, f"{type(error).__name__}: {error}") from error
+                code = str(response.status)
+                if response.status >= 300:
+                    raise _refusal(response, answer)
+                return _object(answer)
+        except Exception as error:  # those of aiohttp, and of whatever plugin hands out credentials
+            raise _unanswered(error) from error
         finally:
             if method in _VERBS:
                 WRITES.labels(_resource(path), _VERBS[method], code).inc()
-        if status >= 300:
-            raise ClusterError(status, _message(answer))
-        parsed: Body = json.loads(answer)
-        return parsed
 
     async def pages(self, path: str, *, accept: str = "application/json", **query: str) -> AsyncIterator[Body]:
         """A list, page by page."""
         query = {**query, "limit": str(PAGE)}
         while True:
             page = await self.request("GET", path, accept=accept, **query)
+            if "items" not in page or "resourceVersion" not in page.get("metadata", {}):
+                raise ClusterError(0, "the answer to a list is none")
             yield page
             following = page["metadata"].get("continue")
             if not following:
@@ -161,7 +180,7 @@ class Cluster:
 
     async def watch(
         self, path: str, resource_version: str, *, accept: str = "application/json", **query: str
-    ) -> AsyncIterator[Body]:
+    ) -> AsyncGenerator[Body, None]:
         """Watch events from `resource_version` on, until the server ends the stream. Raises ClusterError."""
         query = {
             **query,
@@ -176,14 +195,11 @@ class Cluster:
                 self.server + path, params=query, headers={"Accept": accept}, timeout=timeout
             ) as response:
                 if response.status >= 300:
-                    raise ClusterError(response.status, _message(await response.read()))
+                    raise _refusal(response, await response.read())
                 async for line in response.content:
-                    event: Body = json.loads(line)
-                    if event.get("type") == "ERROR":
-                        raise ClusterError(int(event["object"].get("code", 0)), str(event["object"].get("message")))
-                    yield event
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise ClusterError(0, f"{type(error).__name__}: {error}") from error
+                    yield _event(line)
+        except Exception as error:  # those of aiohttp, and of whatever plugin hands out credentials
+            raise _unanswered(error) from error
 
     # -- Workloads ---------------------------------------------------------------------------------------------
 
@@ -295,70 +311,38 @@ def _precondition(workload: Workload) -> Body:
     return {"resourceVersion": workload.resource_version, "uid": workload.uid}
 
 
+def _refusal(response: aiohttp.ClientResponse, answer: bytes) -> ClusterError:
+    wish = retry_after({name.lower(): value for name, value in response.headers.items()})
+    return ClusterError(response.status, _message(answer), retry_after=wish)
+
+
+def _unanswered(error: Exception) -> ClusterError:
+    return error if isinstance(error, ClusterError) else ClusterError(0, f"{type(error).__name__}: {error}")
+
+
 def _message(answer: bytes) -> str:
     try:
-        return str(json.loads(answer).get("message", ""))[:512]
-    except (ValueError, AttributeError):
+        return str(_object(answer).get("message", ""))[:512]
+    except ValueError:
         return answer[:512].decode("utf-8", "replace")
 
 
-class Reflector:
-    """A collection, listed and then watched for ever; its handlers see the truth once and each change after.
-
-    `replaced` gets the whole collection after each complete list, `changed` each object that was added or modified,
-    `deleted` each that went. A broken watch is opened again from where it was, an expired one begins with a list.
-    """
-
-    def __init__(self, cluster: Cluster, path: str, *, accept: str = "application/json", **query: str) -> None:
-        self._cluster, self._path, self._accept, self._query = cluster, path, accept, query
-        self.listed = asyncio.Event()
-        """Set once the first list is complete."""
-
-    async def replaced(self, items: list[Body]) -> None:
-        """The whole collection."""
-
-    async def changed(self, item: Body) -> None:
-        """One object was added or modified."""
-
-    async def deleted(self, item: Body) -> None:
-        """One object went."""
-
-    async def run(self) -> None:
-        """Never returns; trouble with the API server is waited out."""
-        wait = 0.5
-        version = ""
-        while True:
-            try:
-                version = version or await self._list()
-                wait = 0.5
-                async for event in self._cluster.watch(
-                    self._path, version, accept=_single(self._accept), **self._query
-                ):
-                    version = event["object"]["metadata"]["resourceVersion"]
-                    await self._dispatch(event)
-            except ClusterError as error:
-                log.warning("the watch of %s is opened again: %s", self._path, error)
-                version = version if error.status == 0 else ""
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, 30.0)
-
-    async def _list(self) -> str:
-        items: list[Body] = []
-        version = ""
-        async for page in self._cluster.pages(self._path, accept=self._accept, **self._query):
-            items.extend(page["items"])
-            version = page["metadata"]["resourceVersion"]
-        await self.replaced(items)
-        self.listed.set()
-        return version
-
-    async def _dispatch(self, event: Body) -> None:
-        if event["type"] in ("ADDED", "MODIFIED"):
-            await self.changed(event["object"])
-        elif event["type"] == "DELETED":
-            await self.deleted(event["object"])
+def _object(answer: bytes) -> Body:
+    parsed = json.loads(answer)
+    if not isinstance(parsed, dict):
+        raise ValueError(f"a JSON object was expected, and a {type(parsed).__name__} came")
+    return parsed
 
 
-def _single(accept: str) -> str:
-    """The media type of the watch that goes with a list's."""
-    return accept.replace("PartialObjectMetadataList", "PartialObjectMetadata")
+def _event(line: bytes) -> Body:
+    """One line of a watch: something that happened to an object, which tells how far the watch has got."""
+    event = _object(line)
+    found = event.get("object")
+    if not isinstance(found, dict):
+        raise ValueError("a watch event has no object")
+    if event.get("type") == "ERROR":
+        wish = (found.get("details") or {}).get("retryAfterSeconds")
+        raise ClusterError(int(found.get("code") or 0), str(found.get("message")), retry_after=wish)
+    if "resourceVersion" not in found.get("metadata", {}):
+        raise ValueError("a watch event has no resourceVersion")
+    return event

@@ -11,9 +11,10 @@ import binascii
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from inferencekey_operator.cluster import METADATA_ONLY, Body, Cluster, Reflector, collection_paths
+from inferencekey_operator.cluster import METADATA_ONLY, Body, Cluster, collection_paths
 from inferencekey_operator.endpoint import SELECTOR
 from inferencekey_operator.keys import Key
+from inferencekey_operator.reflector import Reflector
 from inferencekey_operator.store import key_of
 from inferencekey_operator.workload import KIND, ON_DRIFT
 

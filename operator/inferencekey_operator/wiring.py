@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from inferencekey_operator.claims import Claims
-from inferencekey_operator.cluster import Cluster, Reflector, collection_paths
+from inferencekey_operator.cluster import Cluster, collection_paths
 from inferencekey_operator.controller import Controller
 from inferencekey_operator.events import Recorder
 from inferencekey_operator.gauges import Gauges
@@ -16,6 +16,7 @@ from inferencekey_operator.inferencekey.connection import Connection
 from inferencekey_operator.inferencekey.roster import Pace, Rosters
 from inferencekey_operator.leadership import Leadership
 from inferencekey_operator.publication import Publication
+from inferencekey_operator.reflector import Reflector
 from inferencekey_operator.reporter import Reporter
 from inferencekey_operator.serving import Serving
 from inferencekey_operator.settings import Settings

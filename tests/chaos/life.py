@@ -16,8 +16,9 @@ from kubernetes.aio import client
 
 from chaos.apiserver import ApiServer, understood
 from chaos.network import Process
-from inferencekey_operator.cluster import Body, Cluster, ClusterError, Reflector
+from inferencekey_operator.cluster import Body, Cluster, ClusterError
 from inferencekey_operator.controller import Controller
+from inferencekey_operator.reflector import Reflector
 from inferencekey_operator.settings import Settings
 from inferencekey_operator.wiring import Parts, wire
 from inferencekey_operator.workload import GROUP, PLURAL, VERSION

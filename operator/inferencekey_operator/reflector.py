@@ -1,0 +1,98 @@
+"""A collection, listed and then watched for ever; its handlers see the truth once and each change after.
+
+Decides how trouble with the API server is waited out: never by ending, never by asking at once again. Must not know
+what is watched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from contextlib import aclosing
+
+from inferencekey_operator.cluster import Body, Cluster, ClusterError
+
+log = logging.getLogger(__name__)
+
+SHORTEST_PAUSE = 0.5
+LONGEST_PAUSE = 15.0
+STEADY = 30.0
+"""Seconds after which a watch that told nothing was a good one all the same."""
+_SAME_PLACE = frozenset({0, 429, 500, 502, 503})
+"""What says nothing against the place where a watch had got to; after anything else a list is made anew."""
+
+
+class Reflector:
+    """`replaced` gets the whole collection after each complete list, `changed` each object that was added or modified,
+    `deleted` each that went. A broken watch is opened again from where it was, an expired one begins with a list.
+    """
+
+    def __init__(self, cluster: Cluster, path: str, *, accept: str = "application/json", **query: str) -> None:
+        self._cluster, self._path, self._accept, self._query = cluster, path, accept, query
+        self._version = ""
+        """Where the watch has got to; empty where a list is due."""
+        self._told = False
+        """Whether the watch told anything since it was opened."""
+        self.listed = asyncio.Event()
+        """Set once the first list is complete."""
+
+    async def replaced(self, items: list[Body]) -> None:
+        """The whole collection."""
+
+    async def changed(self, item: Body) -> None:
+        """One object was added or modified."""
+
+    async def deleted(self, item: Body) -> None:
+        """One object went."""
+
+    async def run(self) -> None:
+        """Never returns; trouble with the API server is waited out."""
+        pause = SHORTEST_PAUSE
+        while True:
+            at_least, began, self._told = 0.0, asyncio.get_running_loop().time(), False
+            try:
+                await self._follow()
+            except ClusterError as error:
+                log.warning("the watch of %s is opened again: %s", self._path, error)
+                at_least = error.retry_after or 0.0
+                if error.status not in _SAME_PLACE:
+                    self._version = ""
+            except Exception:  # whatever it was, one that never hears again of its Secrets is worse off
+                log.exception("an unforeseen error in the watch of %s; it begins with a list", self._path)
+                self._version = ""
+            if self._told or asyncio.get_running_loop().time() - began > STEADY:
+                pause = SHORTEST_PAUSE
+            await asyncio.sleep(max(at_least, pause * random.uniform(1.0, 1.2)))  # noqa: S311 - jitter
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _follow(self) -> None:
+        """Until the stream ends or breaks."""
+        self._version = self._version or await self._list()
+        stream = self._cluster.watch(self._path, self._version, accept=_single(self._accept), **self._query)
+        async with aclosing(stream):
+            async for event in stream:
+                self._told = True
+                await self._dispatch(event)
+                self._version = event["object"]["metadata"]["resourceVersion"]
+
+    async def _list(self) -> str:
+        items: list[Body] = []
+        version = ""
+        async for page in self._cluster.pages(self._path, accept=self._accept, **self._query):
+            items.extend(page["items"])
+            version = page["metadata"]["resourceVersion"]
+        await self.replaced(items)
+        self.listed.set()
+        return version
+
+    async def _dispatch(self, event: Body) -> None:
+        if event["type"] in ("ADDED", "MODIFIED"):
+            await self.changed(event["object"])
+        elif event["type"] == "DELETED":
+            await self.deleted(event["object"])
+
+
+def _single(accept: str) -> str:
+    """The media type of the watch that goes with a list's."""
+    return accept.replace("PartialObjectMetadataList", "PartialObjectMetadata")

@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 STEP_PAUSE = 5.0
 """Seconds between two status writes that only tell a new step of the same phase."""
 
+LISTED_WITHIN = 2.0
+"""Seconds that are left to a watch for its list, before another list shows what went."""
+
 
 class Controller:
     """Owns the queue, and is what every trigger calls."""
@@ -47,6 +50,7 @@ class Controller:
         self._parked: defaultdict[Roster, set[Key]] = defaultdict(set)
         """Who comes back as soon as the platform answers for a project again, however long the own wait is."""
         self._seen_at_work: set[Key] = set()
+        self._watch_began = asyncio.Event()
         self._world: World | None = None
 
     def wire(self, world: World) -> None:
@@ -83,6 +87,15 @@ class Controller:
                 self._seen_at_work.add(key)
             else:
                 self.queue.add(key, urgent=urgent)
+
+    def workload_listed(self, body: Mapping[str, Any]) -> None:
+        """A Workload was there when its watch began, or began anew."""
+        self.watch_began()
+        self.workload_seen(body, urgent=False)
+
+    def watch_began(self) -> None:
+        """The watch of Workloads began with a list: what went before has to be looked for."""
+        self._watch_began.set()
 
     def workload_gone(self, body: Mapping[str, Any]) -> None:
         """A Workload is no more."""
@@ -165,6 +178,18 @@ class Controller:
 
     def _step(self) -> None:
         self.round_at = asyncio.get_running_loop().time()
+
+    async def compare_after_lists(self, everything: Callable[[], AsyncIterator[Mapping[str, Any]]]) -> None:
+        """Deletions that happened while no watch was open are told by none, only by a list; never returns."""
+        while True:
+            await self._watch_began.wait()
+            await asyncio.sleep(LISTED_WITHIN)
+            self._watch_began.clear()
+            try:
+                await self._compare(everything())
+            except ClusterError as error:
+                log.warning("the Workloads could not be listed after their watch began anew: %s", error)
+                self._watch_began.set()
 
     async def _compare(self, everything: AsyncIterator[Mapping[str, Any]]) -> None:
         before = {workload.key: workload.uid for workload in self.world.store}
@@ -257,4 +282,4 @@ class Controller:
         expected = error.conflict or error.terminating
         level = logging.DEBUG if expected else logging.WARNING
         log.log(level, "%s: Kubernetes refused: %s", key, error, extra=about(key))
-        self.queue.retry(key)
+        self.queue.retry(key, at_least=error.retry_after or 0.0)

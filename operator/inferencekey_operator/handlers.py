@@ -2,11 +2,13 @@
 
 kopf discovers, lists, watches, reconnects and authenticates. Its low-level events put keys into the queue, and
 `ensure()` runs for each: on create and update from here, on the timer from the rosters' rounds (see `controller`).
-Only this module and `__main__` know kopf.
+Only this module and `watching` know kopf.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from typing import Any
 
 import kopf
@@ -15,9 +17,11 @@ from inferencekey_operator.cluster import Cluster
 from inferencekey_operator.controller import Controller
 from inferencekey_operator.workload import GROUP, PLURAL, VERSION
 
+log = logging.getLogger(__name__)
 
-def registry(controller: Controller, cluster: Cluster) -> kopf.OperatorRegistry:
-    """The handlers, bound to what they serve."""
+
+def registry(controller: Controller, cluster: Cluster, told: Callable[[], None]) -> kopf.OperatorRegistry:
+    """The handlers, bound to what they serve; `told` is called when the watch told something, as opposed to a list."""
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=handlers)
@@ -27,10 +31,16 @@ def registry(controller: Controller, cluster: Cluster) -> kopf.OperatorRegistry:
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=handlers)
     async def seen(event: Any, **_: Any) -> None:
         """Created, updated, annotated, or about to be deleted; without a type when it was listed."""
-        if event["type"] == "DELETED":
+        if not _tells_of_an_object(event):
+            log.warning("an event of the watch of Workloads tells of none, and is passed over")
+        elif event["type"] == "DELETED":
             controller.workload_gone(event["object"])
+        elif event["type"] is None:
+            controller.workload_listed(event["object"])
         else:
-            controller.workload_seen(event["object"], urgent=event["type"] is not None)
+            controller.workload_seen(event["object"])
+        if event["type"] is not None:
+            told()
 
     return handlers
 
@@ -47,8 +57,13 @@ def settings() -> kopf.OperatorSettings:
     chosen.watching.server_timeout = 300
     chosen.watching.client_timeout = 330
     chosen.watching.reconnect_backoff = 1.0
-    chosen.process.ultimate_exiting_timeout = 60.0
+    chosen.process.ultimate_exiting_timeout = None
     return chosen
+
+
+def _tells_of_an_object(event: Any) -> bool:
+    metadata = event["object"].get("metadata", {})
+    return all(part in metadata for part in ("namespace", "name", "uid", "resourceVersion"))
 
 
 class _NoDiffBase(kopf.DiffBaseStorage):

@@ -16,6 +16,10 @@ from typing import Any
 from inferencekey_operator.keys import Key
 from inferencekey_operator.redaction import redact
 
+_TOLD_BY_US = ("kopf._core.reactor.running", "kopf._core.reactor.orchestration", "kopf._cogs.clients.api")
+"""Here kopf calls an error what it tries again, and shows the traceback of what ends it. It is begun anew then, and why
+is one line of ours."""
+
 
 class StartError(Exception):
     """The operator cannot start; the message says what to do."""
@@ -59,6 +63,8 @@ def configure(level: str, form: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for library in ("kopf", "httpx", "httpcore", "aiohttp", "kubernetes", "asyncio"):
         logging.getLogger(library).setLevel(max(logging.WARNING, getattr(logging, level.upper())))
+    for part in _TOLD_BY_US:
+        logging.getLogger(part).setLevel(logging.CRITICAL if level.upper() != "DEBUG" else logging.DEBUG)
 
 
 def formatter(form: str) -> logging.Formatter:

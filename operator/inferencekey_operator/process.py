@@ -11,20 +11,20 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Any
 
 import aiohttp
-import kopf
 
-from inferencekey_operator import handlers, logs
-from inferencekey_operator.cluster import Cluster, ClusterError
+from inferencekey_operator import logs
+from inferencekey_operator.cluster import Body, Cluster, ClusterError
 from inferencekey_operator.controller import Controller
 from inferencekey_operator.probes import Probes
 from inferencekey_operator.settings import Settings
 from inferencekey_operator.watches import Namespaces
+from inferencekey_operator.watching import watch_workloads
 from inferencekey_operator.wiring import Parts, wire
 
 log = logging.getLogger(__name__)
@@ -42,13 +42,14 @@ async def serve(settings: Settings) -> int:
     _heed_signals(stop)
     try:
         async with AsyncExitStack() as stack:
-            return await _serve(settings, stop, stack)
+            await _serve(settings, stop, stack)
+            return 0
     except logs.StartError as error:
         log.error("%s", error)
         return 1
 
 
-async def _serve(settings: Settings, stop: asyncio.Event, stack: AsyncExitStack) -> int:
+async def _serve(settings: Settings, stop: asyncio.Event, stack: AsyncExitStack) -> None:
     cluster = await _connect(stack)
     parts = wire(settings, cluster)
     stack.push_async_callback(parts.platforms.close)
@@ -56,33 +57,35 @@ async def _serve(settings: Settings, stop: asyncio.Event, stack: AsyncExitStack)
     async with _background(*(reflector.run for reflector in parts.reflectors), parts.world.recorder.run):
         for reflector in parts.reflectors:
             await _unless_stopped(reflector.listed.wait(), stop)
-        if settings.namespace:
-            await _read_namespaces(cluster, parts.namespaces, settings.namespace)
-        await _list_workloads(cluster, parts.controller, settings)
+        for name in settings.namespace:
+            await _patiently(partial(_read_namespace, cluster, parts.namespaces, name), stop)
+        await _patiently(partial(_list_workloads, cluster, parts.controller, settings), stop)
         parts.health.listed = True
         gc.freeze()
         gc.set_threshold(20_000, 50, 50)
         parts.leadership.start()
-        return await _work(settings, cluster, parts, stop)
+        await _work(settings, cluster, parts, stop)
 
 
-async def _work(settings: Settings, cluster: Cluster, parts: Parts, stop: asyncio.Event) -> int:
-    """From the first event to the last; 1 where the watch gave up by itself."""
-    watching_ends = asyncio.Event()
+async def _work(settings: Settings, cluster: Cluster, parts: Parts, stop: asyncio.Event) -> None:
+    """From the first event to the last."""
+
+    def everything() -> AsyncIterator[Body]:
+        return cluster.workloads(settings.namespace)
+
     async with _background(
+        partial(watch_workloads, parts.controller, cluster, settings.namespace, partial(_heed_signals, stop)),
         partial(_read_namespaces_again, cluster, parts.namespaces, settings),
-        lambda: parts.controller.rounds(lambda: cluster.workloads(settings.namespace)),
+        partial(parts.controller.rounds, everything),
+        partial(parts.controller.compare_after_lists, everything),
     ):
-        watching = asyncio.ensure_future(_watch(parts.controller, cluster, settings, stop, watching_ends))
-        await _first(watching, stop.wait())
+        await stop.wait()
         log.info("stopping")
         await _finish(parts)
-        watching_ends.set()
-        return await watching
 
 
 async def _finish(parts: Parts) -> None:
-    """What is in work is finished and the Lease given up before kopf ends, for it ends every task it sees."""
+    """What is in work is finished and the Lease given up."""
     await parts.leadership.end()
     parts.world.serving.close()
     parts.world.rosters.close()
@@ -98,36 +101,6 @@ async def _serve_probes(settings: Settings, parts: Parts, stack: AsyncExitStack)
     except (OSError, ValueError) as error:
         raise logs.StartError(f"--metrics-address {settings.metrics_address}: {error}") from error
     stack.push_async_callback(runner.cleanup)
-
-
-async def _watch(
-    controller: Controller, cluster: Cluster, settings: Settings, stop: asyncio.Event, ends: asyncio.Event
-) -> int:
-    """kopf's watch of Workloads, until `ends` is set; 1 where it gave up by itself."""
-    ready = asyncio.Event()
-    reclaim = asyncio.ensure_future(_reclaim_signals(ready, stop))
-    try:
-        await kopf.operator(
-            registry=handlers.registry(controller, cluster),
-            settings=handlers.settings(),
-            standalone=True,
-            clusterwide=not settings.namespace,
-            namespaces=settings.namespace,
-            ready_flag=ready,
-            stop_flag=ends,
-        )
-    except Exception as error:  # kopf's failures have no common type
-        log.error("the watch of Workloads broke off: %s: %s", type(error).__name__, error)
-        return 1
-    finally:
-        reclaim.cancel()
-    return 0
-
-
-async def _reclaim_signals(ready: asyncio.Event, stop: asyncio.Event) -> None:
-    """kopf takes the signals for itself when it starts; ours must come first."""
-    await ready.wait()
-    _heed_signals(stop)
 
 
 def _heed_signals(stop: asyncio.Event) -> None:
@@ -154,6 +127,8 @@ async def _list_workloads(cluster: Cluster, controller: Controller, settings: Se
         async for body in cluster.workloads(settings.namespace):
             controller.workload_seen(body, urgent=False)
     except ClusterError as error:
+        if error.passing:
+            raise
         if error.gone:
             raise logs.StartError(
                 "the cluster does not know Workloads: install the CRD first, inferencekey-operator crd | kubectl apply "
@@ -162,20 +137,39 @@ async def _list_workloads(cluster: Cluster, controller: Controller, settings: Se
         raise logs.StartError(f"the Workloads cannot be listed: {error}") from error
 
 
-async def _read_namespaces(cluster: Cluster, namespaces: Namespaces, names: tuple[str, ...]) -> None:
-    for name in names:
-        try:
-            namespaces.observe(await cluster.namespace(name))
-        except ClusterError as error:
-            log.warning("the drift policy of namespace %s is not known: %s", name, error)
+async def _read_namespace(cluster: Cluster, namespaces: Namespaces, name: str) -> None:
+    """Its drift policy. Raises ClusterError for what passes: nothing is decided by another policy meanwhile."""
+    try:
+        namespaces.observe(await cluster.namespace(name))
+    except ClusterError as error:
+        if error.passing:
+            raise
+        log.warning("the drift policy of namespace %s is not known: %s", name, error)
 
 
 async def _read_namespaces_again(cluster: Cluster, namespaces: Namespaces, settings: Settings) -> None:
     """A Role in a namespace lets us read that Namespace, not watch it: its policy is read once per full round."""
     while settings.namespace:
         await asyncio.sleep(settings.full_round)
-        await _read_namespaces(cluster, namespaces, settings.namespace)
+        for name in settings.namespace:
+            try:
+                await _read_namespace(cluster, namespaces, name)
+            except ClusterError as error:
+                log.warning("the drift policy of namespace %s is the one that was read last: %s", name, error)
     await asyncio.Event().wait()
+
+
+async def _patiently(attempt: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
+    """Once more and once more, while it is stopped by trouble that passes."""
+    pause = 1.0
+    while True:
+        try:
+            return await attempt()
+        except ClusterError as error:
+            log.warning("the start waits for the API server: %s", error)
+            wait = max(pause, error.retry_after or 0.0)
+        await _unless_stopped(asyncio.sleep(wait), stop)
+        pause = min(pause * 2, 15.0)
 
 
 async def _unless_stopped(waiting: Coroutine[Any, Any, object], stop: asyncio.Event) -> None:

@@ -1,8 +1,8 @@
 """Events about Workloads, folded: the same thing about the same object again is one Event with a series.
 
-Events name fields, never values. They go out beside the work and never hold it up: a full backlog or a refusing API
-server costs an Event, not a reconciliation. An Event about an object in a namespace that is going away concerns the
-Namespace, and is stored in `default`.
+Events name fields, never values. They go out beside the work and never hold it up: trouble of the API server's is
+waited out for a minute; more of it, or a full backlog, costs an Event, not a reconciliation. An Event about an object
+in a namespace that is going away concerns the Namespace, and is stored in `default`.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ REMEMBERED = 4_096
 FOLD = timedelta(minutes=6)
 MOST_BYTES = 1_024
 """Of a note: the API server refuses a longer one, and counts bytes."""
+WAITS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+"""Seconds before an Event is tried again that met with trouble which may pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ class Recorder:
         while True:
             occurrence = await backlog.get()
             try:
-                await self._tell(occurrence)
+                await self._deliver(occurrence)
             except ClusterError as error:
                 key = _key(occurrence)
                 fields = about(key, kind=occurrence.kind, reason=occurrence.reason)
@@ -121,13 +123,30 @@ class Recorder:
         except asyncio.QueueFull:
             log.warning("an Event was lost: the backlog is full")
 
-    async def _tell(self, occurrence: Occurrence) -> None:
-        now = datetime.now(UTC)
+    async def _deliver(self, occurrence: Occurrence) -> None:
+        """Under one name, so that what arrived and was not answered is not told twice.
+
+        Names are in the order of time, for kubectl describe shows Events in the order of their names.
+        """
+        now, suffix = datetime.now(UTC), f"{time.time_ns():016x}{secrets.token_hex(2)}"
+        for wait in WAITS:
+            try:
+                await self._tell(occurrence, now, suffix)
+            except ClusterError as error:
+                if not error.passing:
+                    raise
+                log.debug("an Event is tried again: %s", error)
+                await asyncio.sleep(max(wait, error.retry_after or 0.0))
+            else:
+                return
+        await self._tell(occurrence, now, suffix)
+
+    async def _tell(self, occurrence: Occurrence, now: datetime, suffix: str) -> None:
         told = self._told.get(occurrence)
         if told is not None and now - told.at < FOLD and await self._fold(told, now):
             return
         try:
-            await self._create(occurrence, now)
+            await self._create(occurrence, now, suffix)
         except ClusterError as error:
             if not error.terminating:
                 raise
@@ -144,24 +163,28 @@ class Recorder:
                     occurrence.warning,
                 ),
                 now,
+                suffix,
             )
 
     async def _fold(self, told: _Told, now: datetime) -> bool:
-        told.count, told.at = told.count + 1, now
-        series = {"count": told.count, "lastObservedTime": micro_time(now)}
+        series = {"count": told.count + 1, "lastObservedTime": micro_time(now)}
         try:
             await self._cluster.fold_event(told.namespace, told.name, series)
         except ClusterError as error:
             if error.gone:
                 return False
             raise
+        told.count, told.at = told.count + 1, now
         return True
 
-    async def _create(self, occurrence: Occurrence, now: datetime) -> None:
+    async def _create(self, occurrence: Occurrence, now: datetime, suffix: str) -> None:
         namespace = occurrence.namespace or "default"
-        # In the order of time, for kubectl describe shows them in the order of their names.
-        name = f"{occurrence.name[:200].rstrip('-.')}.{time.time_ns():016x}{secrets.token_hex(2)}"
-        await self._cluster.create_event(namespace, self._body(occurrence, namespace, name, now))
+        name = f"{occurrence.name[:200].rstrip('-.')}.{suffix}"
+        try:
+            await self._cluster.create_event(namespace, self._body(occurrence, namespace, name, now))
+        except ClusterError as error:
+            if not error.conflict:
+                raise
         self._told[occurrence] = _Told(name, namespace, 1, now)
         while len(self._told) > REMEMBERED:
             self._told.popitem(last=False)

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from inferencekey_operator import events
 from inferencekey_operator.errors import Reason
 from inferencekey_operator.events import Recorder
 from unit.builders import a_workload
 from unit.raw_cluster import answering
-from unit.raw_server import response, sends
+from unit.raw_server import Script, response, sends
 
 _OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
@@ -47,3 +48,72 @@ async def test_an_event_has_a_name_whatever_the_object_is_called(name: str) -> N
     assert _OBJECT_NAME.fullmatch(named)
     assert len(named) <= 253
     assert named.startswith(name[:190])
+
+
+def in_turn(*answers: bytes) -> Script:
+    """A script that gives these answers, one for each request; the last one for all that follow."""
+    left = list(answers)
+
+    async def script(writer: asyncio.StreamWriter) -> None:
+        answer = left.pop(0) if len(left) > 1 else left[0]
+        if answer:
+            writer.write(answer)
+        else:
+            writer.transport.abort()
+
+    return script
+
+
+async def sent(*answers: bytes, times: int = 1) -> list[tuple[str, dict[str, Any]]]:
+    """The requests for one note told so many times, where the API server answers like this: method and body."""
+    async with answering(in_turn(*answers)) as (cluster, server), asyncio.timeout(20):
+        recorder = Recorder(cluster)
+        sending = asyncio.create_task(recorder.run())
+        for _ in range(times):
+            recorder.workload(a_workload(), Reason.READY, "Serving")
+        await recorder.flush()
+        sending.cancel()
+    return [(request.split()[0].decode(), json.loads(request.partition(b"\r\n\r\n")[2])) for request in server.requests]
+
+
+DONE = response(b"{}")
+TAKEN = response(b'{"message": "there is one"}', status="409 Conflict")
+INVALID = response(b'{"message": "no"}', status="422 Unprocessable Entity")
+BUSY = response(b"{}", "Retry-After: 0", status="429 Too Many Requests")
+BROKEN = response(b"{}", status="500 Internal Server Error")
+CUT = b""
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The waits are short."""
+    monkeypatch.setattr(events, "WAITS", (0.01,) * 3)
+
+
+@pytest.mark.parametrize("trouble", [BUSY, BROKEN, CUT, response(b"<html>")])
+@pytest.mark.usefixtures("quick")
+async def test_trouble_that_passes_costs_no_event(trouble: bytes) -> None:
+    """It is sent again under the same name: what arrived without an answer is there already, and not told twice."""
+    requests = await sent(trouble, trouble, TAKEN)
+    assert len(requests) == 3
+    assert len({body["metadata"]["name"] for _, body in requests}) == 1
+
+
+@pytest.mark.usefixtures("quick")
+async def test_trouble_that_stays_costs_an_event() -> None:
+    """After as many attempts as there are waits, and one."""
+    assert len(await sent(BROKEN)) == 4
+
+
+@pytest.mark.usefixtures("quick")
+async def test_what_is_refused_is_not_sent_again() -> None:
+    """It would be refused again."""
+    assert len(await sent(INVALID)) == 1
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_repeat_whose_answer_was_lost_counts_once() -> None:
+    """The count is said, not added to."""
+    created, *folds = await sent(DONE, CUT, DONE, times=2)
+    assert created[0] == "POST"
+    assert [(method, body["series"]["count"]) for method, body in folds] == [("PATCH", 2), ("PATCH", 2)]

@@ -38,7 +38,7 @@ def boot_clock() -> float:
 
 @dataclass(eq=False, repr=False)
 class Leader:
-    """One candidacy: `acquire` once, `hold` until it raises or is cancelled, then `release`. Seconds."""
+    """`acquire`, then `hold` until it raises; so again, for as long as one likes; then `release`. Seconds."""
 
     cluster: Cluster
     namespace: str
@@ -72,7 +72,11 @@ class Leader:
         return f"{self.namespace}/{self.name}"
 
     async def acquire(self) -> bool:
-        """Wait until the Lease is ours; whether it was taken from a holder that had not given it up."""
+        """Wait until the Lease is ours; whether it was taken from a holder that had not given it up.
+
+        What we had before, and nobody took since, is ours at once: all that was done under it has ended.
+        """
+        before = self._term
         while True:
             try:
                 if await self._try_to_acquire():
@@ -81,7 +85,7 @@ class Leader:
                 self._complain(error)
             await asyncio.sleep(self._pause())
         log.info("%s leads: it holds the Lease %s", self.identity, self)
-        return bool(self._seen.get("holderIdentity"))
+        return self._term is not before and bool(self._seen.get("holderIdentity"))
 
     async def hold(self) -> None:
         """Renew the Lease; raises LeadershipLostError once that failed for too long, or another has it."""

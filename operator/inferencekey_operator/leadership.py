@@ -64,8 +64,8 @@ class Leadership:
         self._candidacies = asyncio.create_task(self._run(), name="leadership")
 
     async def _run(self) -> None:
+        leader = self._candidate = self._new_candidate()
         while True:
-            leader = self._candidate = self._new_candidate()
             taken = await leader.acquire()
             self._leader = leader
             self._controller.begin(settled_in=self._settings.client_timeout if taken else 0.0)

@@ -418,6 +418,39 @@ async def test_a_release_before_it_is_settled_leaves_that_to_the_next() -> None:
 
 
 @virtual
+async def test_a_leader_that_lost_touch_takes_its_own_lease_back_at_once() -> None:
+    """Nobody else had it: there is nobody to wait for, and nobody's writes."""
+    link = Link(Store(holderIdentity="before", leaseDurationSeconds=15))
+    leader = candidate(link)
+    assert await leader.acquire() is True
+    link.trouble = ClusterError(0, "no route")
+    with pytest.raises(LeadershipLostError):
+        await leader.hold()
+    acquiring = asyncio.create_task(leader.acquire())
+    await asyncio.sleep(60)
+    assert not leads(leader)
+    link.trouble, back = "", now()
+    assert await acquiring is False
+    assert now() - back <= RETRY
+    assert leads(leader)
+    assert link.store.spec["leaseTransitions"] == 0
+
+
+@virtual
+async def test_a_leader_that_lost_its_lease_waits_like_any_other() -> None:
+    """Another one took it meanwhile, with the time that this one has."""
+    link = Link(Store())
+    leader = await leading(link)
+    link.store.change(holderIdentity="b", acquireTime="another")
+    with pytest.raises(LeadershipLostError):
+        await leader.hold()
+    lost = now()
+    assert await leader.acquire() is True
+    assert now() - lost >= DURATION
+    assert leader.settled_at >= now() + GAP - 0.1
+
+
+@virtual
 async def test_a_release_leaves_alone_what_is_not_ours() -> None:
     """Another one took the Lease meanwhile, or it is gone."""
     store = Store()

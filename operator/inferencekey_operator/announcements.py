@@ -32,12 +32,19 @@ _MOVED = {
 
 
 def announce(
-    workload: Workload, report: Report, plan: Plan | None, policy: OnDrift | None, live: LiveWorkload | None
+    workload: Workload,
+    report: Report,
+    plan: Plan | None,
+    policy: OnDrift | None,
+    live: LiveWorkload | None,
+    *,
+    made: str | None = None,
 ) -> list[Announcement]:
-    """What `report` has to tell that the status did not say before."""
+    """What `report` has to tell that the status did not say before. Of what was `made` it was told when it was."""
     told: list[Announcement] = []
     if plan is not None:
-        told += _carried_out(plan, live) + _recovered(workload, report, plan, live)
+        told += _carried_out(plan, live)
+        told += _recovered(workload, report, plan, live) if live is None or live.id != made else []
         told += _held(workload, report, plan, policy)
         told += _approval(plan)
     told += _readiness(workload, report, plan)

@@ -84,5 +84,5 @@ async def _post(world: World, workload: Workload, observed: Observed, step: Crea
     except PlatformFailure as error:
         memory.uncertain_since = loop.time() if error.uncertain else None
         raise
-    memory.uncertain_since = None
+    memory.uncertain_since, memory.made = None, answer.id
     return answer

@@ -45,7 +45,7 @@ class Publication:
         if standing.owner != workload.uid:
             raise _leftover(workload, key) if standing.workload == workload.name else _conflict(workload, key)
         if standing.data != wanted["data"] or not standing.tidy:
-            self._put(key, await self._cluster.patch_config_map(*key, _restoration(standing, wanted)))
+            await self._restore(key, standing, wanted)
 
     async def _create(self, workload: Workload, key: Key, wanted: Body) -> OwnConfigMap:
         """The new one, or the one that has its name already and does not carry our label."""
@@ -54,7 +54,21 @@ class Publication:
         except ClusterError as error:
             if not error.conflict:
                 raise
-        return own_config_map(await self._cluster.config_map(*key))
+            taken = error
+        try:
+            return own_config_map(await self._cluster.config_map(*key))
+        except ClusterError as error:
+            raise taken if error.gone else error from None
+
+    async def _restore(self, key: Key, standing: OwnConfigMap, wanted: Body) -> None:
+        """What went meanwhile is another conflict: it is made anew at the next look."""
+        try:
+            self._put(key, await self._cluster.patch_config_map(*key, _restoration(standing, wanted)))
+        except ClusterError as error:
+            if not error.gone:
+                raise
+            self._drop(key)
+            raise ClusterError(409, f"ConfigMap {key} went meanwhile") from error
 
     async def _remove(self, workload: Workload, name: str) -> None:
         key = Key(workload.namespace, name)
@@ -64,8 +78,11 @@ class Publication:
         try:
             await self._cluster.delete_config_map(*key, standing.uid)
         except ClusterError as error:
-            if not (error.gone or error.conflict):
+            if not error.gone:
                 raise
+        self._drop(key)
+
+    def _drop(self, key: Key) -> None:
         for known in self._known:
             known.drop(key)
 

@@ -135,6 +135,7 @@ class Reconciler:
         ours = live if plan.reason is not Reason.ADOPTION_PENDING else None
         readiness = self._readiness(workload, plan) if ours else Readiness()
         refused = await self._publish(workload, observed, ours) if ours else None
+        ours_now = records.ours(situation, plan, ours, published=refused is None) if ours else {}
         report = replace(
             conditions.failure(refused)
             if isinstance(refused, OperatorError)
@@ -142,7 +143,7 @@ class Reconciler:
             readiness=readiness,
             drift=conditions.drift_status(plan, observed.policy, workload.status.drift, datetime.now(UTC)),
             drift_message=conditions.describe(workload, plan) if plan.held else "",
-            changes=records.handled(workload, plan) | (records.ours(situation, plan, ours) if ours else {}),
+            changes=records.handled(workload, plan) | ours_now,
         )
         tally.count_repaired(situation.declared, plan, live)
         before = workload.status.drift
@@ -166,7 +167,8 @@ class Reconciler:
     ) -> list[Announcement]:
         if plan.reason is Reason.MASS_MISSING and not self._brakes.first_of_the_mass(observed.roster):
             return []
-        told = announce(situation.workload, report, plan, observed.policy, live)
+        made = self._world.store.memory(situation.workload.key).made
+        told = announce(situation.workload, report, plan, observed.policy, live, made=made)
         if plan.perform and live is not None:
             told += kept(kept_by_platform(observed.declared, live, plan.sent))
         return told

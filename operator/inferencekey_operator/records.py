@@ -30,9 +30,13 @@ def handled(workload: Workload, plan: Plan) -> dict[str, Any]:
     return fields
 
 
-def ours(situation: Situation, plan: Plan, live: LiveWorkload) -> dict[str, Any]:
-    """What makes the row this Workload's: its id, its identity, what was agreed on."""
+def ours(situation: Situation, plan: Plan, live: LiveWorkload, *, published: bool = True) -> dict[str, Any]:
+    """What makes the row this Workload's: its id, its identity, what was agreed on.
+
+    The ConfigMap of a former name is remembered until the new one is `published`, and the former one gone.
+    """
     who = situation.identity
+    former = None if published else situation.workload.status.endpoint.config_map_name
     return {
         "workload_id": live.id,
         "adopted": _adopted(situation, plan),
@@ -40,7 +44,9 @@ def ours(situation: Situation, plan: Plan, live: LiveWorkload) -> dict[str, Any]
         "project_slug": who.project,
         "workload_slug": who.slug,
         "last_applied": _last_applied(situation, plan, live),
-        "endpoint": EndpointStatus(url=endpoint.url(who), config_map_name=endpoint.config_map_name(situation.workload)),
+        "endpoint": EndpointStatus(
+            url=endpoint.url(who), config_map_name=former or endpoint.config_map_name(situation.workload)
+        ),
     }
 
 

@@ -23,13 +23,22 @@ class Reporter:
 
     async def report(self, workload: Workload, report: Report, told: Iterable[Announcement] = ()) -> Workload:
         """Write the status that `report` comes to, if it differs; the Workload as it stands then."""
-        for announcement in told:
-            self._recorder.workload(workload, announcement.reason, announcement.note, warning=announcement.warning)
+        self._tell(workload, told)
         wanted = conditions.status(workload, report, datetime.now(UTC))
+        memory = self._store.memory(workload.key)
         patch = merge_patch({**workload.status.to_wire(), **workload.unreadable}, wanted.to_wire())
-        if patch is None:
-            return workload
-        return self._take(await self._cluster.patch_status(workload, patch))
+        if patch is not None:
+            workload = self._take(await self._cluster.patch_status(workload, patch))
+        memory.told = frozenset()
+        return workload
+
+    def _tell(self, workload: Workload, told: Iterable[Announcement]) -> None:
+        """Before the status is written, and once, however often that has to be tried."""
+        memory = self._store.memory(workload.key)
+        for announcement in told:
+            if announcement not in memory.told:
+                memory.told |= {announcement}
+                self._recorder.workload(workload, announcement.reason, announcement.note, warning=announcement.warning)
 
     async def add_finalizer(self, workload: Workload) -> Workload:
         """The write-ahead record of a creation."""

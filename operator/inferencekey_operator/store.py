@@ -39,6 +39,10 @@ class Memory:
     """What we made under another slug than the wanted one, and have to delete again."""
     released: bool = False
     """Whether we let go of it: its end is under way, and nothing is left to do."""
+    made: str | None = None
+    """The id of what the platform made for us and said so."""
+    told: frozenset[tuple[Any, ...]] = frozenset()
+    """What was told already beside a status that could not be written yet."""
     left: str = ""
     """The resourceVersion that our own last look left behind."""
     repairs: deque[float] = field(default_factory=lambda: deque(maxlen=8))

@@ -10,7 +10,7 @@ import pytest
 from inferencekey_operator.drift import applied_records
 from inferencekey_operator.plan import decide
 from inferencekey_operator.records import handled, ours
-from inferencekey_operator.status import HandledApproval
+from inferencekey_operator.status import EndpointStatus, HandledApproval, WorkloadStatus
 from inferencekey_operator.workload import FINALIZER, EndpointSpec, OnDrift, Workload
 from unit.builders import (
     PLATFORM,
@@ -39,6 +39,16 @@ def recorded(workload: Workload, live: Any, policy: OnDrift = OnDrift.RECONCILE,
     after = carried_out(plan, workload, live)
     assert after is not None
     return ours(situation, plan, after)
+
+
+def test_a_former_config_map_is_remembered_until_it_went() -> None:
+    """Else nobody would ever delete it."""
+    status = WorkloadStatus(workload_id="wl_1", endpoint=EndpointStatus(url="u", config_map_name="former"))
+    workload = a_workload({"endpoint": EndpointSpec(config_map_name="latter")}, status=status)
+    situation = a_situation(workload, a_live())
+    plan = decide(situation)
+    assert ours(situation, plan, a_live(), published=False)["endpoint"].config_map_name == "former"
+    assert ours(situation, plan, a_live(), published=True)["endpoint"].config_map_name == "latter"
 
 
 def test_the_row_becomes_this_workloads() -> None:

@@ -125,13 +125,17 @@ class Team:
 
     def events(self, name: str) -> list[Told]:
         """What was told about the object of this name, oldest first."""
+        return self.all_events().get(name, [])
+
+    def all_events(self) -> dict[str, list[Told]]:
+        """What was told in the namespace, by the name of what it is about, oldest first."""
         found = self.api.items(f"{EVENTS}/namespaces/{self.name}/events")
-        about = [event for event in found if event["regarding"]["name"] == name]
-        about.sort(key=lambda event: str(event["eventTime"]))
-        return [
-            Told(event["type"], event["reason"], event["note"], event.get("series", {}).get("count", 1))
-            for event in about
-        ]
+        told: dict[str, list[Told]] = {}
+        for event in sorted(found, key=lambda event: str(event["eventTime"])):
+            count = event.get("series", {}).get("count", 1)
+            about = told.setdefault(event["regarding"]["name"], [])
+            about.append(Told(event["type"], event["reason"], event["note"], count))
+        return told
 
     # -- the platform ------------------------------------------------------------------------------------------
 

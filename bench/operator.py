@@ -8,7 +8,7 @@ from bench.contestant import Contestant
 from bench.stage import Stage
 from harness import permissions
 from harness.operators import Operator, Surroundings
-from harness.probing import free_port, looks
+from harness.scrape import Scrape, free_port
 
 
 class Ours(Contestant):
@@ -18,9 +18,9 @@ class Ours(Contestant):
 
     def __init__(self, stage: Stage, interval: float) -> None:
         self.user = permissions.USER
-        self._port = free_port()
+        self._scrape = Scrape(free_port())
         around = Surroundings(stage.api, stage.service_account, stage.admin.url, stage.folder / "operator.log")
-        self._operator = Operator(around, f"--interval={interval}s", f"--metrics-address=127.0.0.1:{self._port}")
+        self._operator = Operator(around, f"--interval={interval}s", self._scrape.option)
 
     @property
     def pid(self) -> int:
@@ -38,7 +38,7 @@ class Ours(Contestant):
 
     def looked(self) -> int:
         """By its own metric."""
-        return looks(self._port)
+        return round(self._scrape.looks())
 
     def check(self) -> None:
         """It ends only when it is asked to."""

@@ -51,6 +51,10 @@ class Scrape:
         """Everything that is shown."""
         return [sample for family in text_string_to_metric_families(self.text()) for sample in family.samples]
 
+    def looks(self) -> float:
+        """How often a Workload was looked at by this process; 0 while it does not tell."""
+        return self.value("inferencekey_reconciles_total") or 0
+
     def probe(self, path: str) -> tuple[int, str]:
         """Status and words of a probe; 0 while nobody answers."""
         try:

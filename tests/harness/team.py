@@ -94,6 +94,10 @@ class Team:
         status: Json = self.workload(name)["status"]
         return status
 
+    def until_made_anew(self, name: str, former: str) -> None:
+        """Until it stands for another workload of the platform than it did; meanwhile it stands for none."""
+        eventually(lambda: self.status(name).get("workloadId"), lambda found: found not in (None, former))
+
     def conditions(self, name: str) -> dict[str, Json]:
         """The conditions of what is declared now, by type; none where that was not looked at yet."""
         workload = self.workload(name)

@@ -20,16 +20,21 @@ def eventually(
 ) -> _Seen:
     """The first value of `look` for which `holds` is true; AssertionError with the last one after `within` seconds.
 
-    A comparison that does not know what it was given, as `"x".__eq__` of None, says NotImplemented: that is no yes.
+    A comparison that does not know what it was given, as `"x".__eq__` of None, says NotImplemented: that is no yes. Nor
+    is a part that is not there yet, as a field of a status that nobody has written.
     """
     deadline = time.monotonic() + within
     while True:
-        seen = look()
-        held = holds(seen)
-        if held is not NotImplemented and held:
-            return seen
+        last: object
+        try:
+            last = seen = look()
+            held = holds(seen)
+            if held is not NotImplemented and held:
+                return seen
+        except LookupError as missing:
+            last = missing
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {within:g} s; at last there was:\n{pformat(seen, width=120)}")
+            raise AssertionError(f"not within {within:g} s; at last there was:\n{pformat(last, width=120)}")
         time.sleep(poll)
 
 

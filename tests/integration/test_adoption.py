@@ -163,7 +163,7 @@ def test_what_is_created_again_is_ours(team: Team) -> None:
     assert team.until_ready("support-bot")["status"]["adopted"] is True
     assert FINALIZER not in team.workload("support-bot")["metadata"].get("finalizers", [])
     team.platform.remove(team.name, "support-bot")
-    eventually(lambda: team.status("support-bot")["workloadId"], lambda seen: seen != identity)
+    team.until_made_anew("support-bot", identity)
     assert team.until_ready("support-bot")["status"]["adopted"] is False
     team.kubectl("delete", "ikw", "support-bot", "--timeout=20s")
     assert team.slugs() == []

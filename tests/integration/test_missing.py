@@ -94,7 +94,7 @@ def test_a_second_list_confirms_it(team: Team) -> None:
     first = team.status("bot-0")["workloadId"]
     team.platform.remove(team.name, "bot-0")
     since = team.platform.last()
-    eventually(lambda: team.status("bot-0")["workloadId"], lambda identity: identity != first)
+    team.until_made_anew("bot-0", first)
     team.until_ready("bot-0")
     calls = team.calls("list", "create", since=since)
     created = next(number for number, call in enumerate(calls) if call["operation"] == "create")

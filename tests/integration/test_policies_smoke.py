@@ -136,7 +136,7 @@ def test_reconcile_makes_again_what_is_gone(team: Team) -> None:
     first = team.status(NAME)["workloadId"]
     team.platform.remove(team.name, NAME)
     eventually(lambda: team.slugs() == [NAME])
-    eventually(lambda: team.status(NAME)["workloadId"], lambda identity: identity != first)
+    team.until_made_anew(NAME, first)
     team.until_ready(NAME)
     assert team.platform_writes(since) == ["create support-bot"]
 

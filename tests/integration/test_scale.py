@@ -6,22 +6,19 @@ The tests share one fleet, in the order in which they stand here; the last one d
 from __future__ import annotations
 
 import asyncio
-import random
-import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 
 import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from harness.api import EVENTS, WORKLOADS, Api
 from harness.audit import Audit
 from harness.operators import Operator
+from harness.scrape import Scrape, free_port
 from harness.team import Team
 from harness.waiting import equals, eventually
 from inferencekey_simulator.admin import Admin
@@ -47,24 +44,16 @@ class Fleet:
     """Until they were ready."""
 
 
-def _free_port() -> int:
-    """A port that is free now, and below those that the kernel takes for outgoing connections."""
-    for port in random.sample(range(20_000, 30_000), k=100):
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
-    raise AssertionError("no free port among 100 tried")
-
-
 @pytest.fixture(scope="module")
-def metrics_port() -> int:
+def shown() -> Scrape:
     """Where the operator tells how often it looked."""
-    return _free_port()
+    return Scrape(free_port())
 
 
 @pytest.fixture(scope="module")
-def operator_options(metrics_port: int) -> tuple[str, ...]:
+def operator_options(shown: Scrape) -> tuple[str, ...]:
     """As in life, but for an interval that can be waited for; readiness of what serves is not asked for again."""
-    return (f"--interval={INTERVAL}s", "--readiness-interval=0", f"--metrics-address=127.0.0.1:{metrics_port}")
+    return (f"--interval={INTERVAL}s", "--readiness-interval=0", shown.option)
 
 
 @pytest.fixture(scope="module")
@@ -115,13 +104,13 @@ def test_at_rest_there_is_one_list_an_interval(fleet: Fleet, audit: Audit) -> No
     assert audit.writes(before) == []
 
 
-def test_nothing_is_written_at_a_restart(fleet: Fleet, audit: Audit, operator: Operator, metrics_port: int) -> None:
+def test_nothing_is_written_at_a_restart(fleet: Fleet, audit: Audit, operator: Operator, shown: Scrape) -> None:
     """All are looked at, out of a handful of lists, and nothing comes of it."""
     team = fleet.team
     before, since = audit.mark(), team.platform.last()
     assert operator.stop() == 0
     operator.start()
-    eventually(lambda: _looks(metrics_port), lambda looks: looks >= SIZE, within=60)
+    eventually(shown.looks, lambda looks: looks >= SIZE, within=60)
     team.pass_intervals(2)
     assert audit.writes(before) == []
     assert team.platform_writes(since) == []
@@ -130,12 +119,12 @@ def test_nothing_is_written_at_a_restart(fleet: Fleet, audit: Audit, operator: O
 
 def test_nothing_is_written_when_a_standby_takes_over(fleet: Fleet, audit: Audit, operator: Operator) -> None:
     """It knows them all when its turn comes, looks at each, and nothing comes of it."""
-    team, port = fleet.team, _free_port()
-    standby = operator.twin("standby", f"--metrics-address=127.0.0.1:{port}")
+    team, shown = fleet.team, Scrape(free_port())
+    standby = operator.twin("standby", shown.option)
     before, since = audit.mark(), team.platform.last()
     standby.stand_by()
     assert operator.stop() == 0
-    eventually(lambda: _looks(port), lambda looks: looks >= SIZE, within=60)
+    eventually(shown.looks, lambda looks: looks >= SIZE, within=60)
     team.pass_intervals(2)
     assert audit.writes(before) == []
     assert team.platform_writes(since) == []
@@ -192,14 +181,3 @@ def _verdict(workload: dict[str, dict[str, list[dict[str, str]]]]) -> str:
 
 def _events_told(api: Api) -> int:
     return len(api.items(f"{EVENTS}/namespaces/{PROJECT}/events"))
-
-
-def _looks(port: int) -> float:
-    """How often a Workload was looked at by this process; 0 while it does not tell."""
-    try:
-        text = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
-    except httpx.TransportError:
-        return 0
-    families = text_string_to_metric_families(text)
-    samples = [sample for family in families for sample in family.samples]
-    return sum(sample.value for sample in samples if sample.name == "inferencekey_reconciles_total")

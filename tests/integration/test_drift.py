@@ -173,6 +173,34 @@ def test_a_restart_tells_nothing_again(team: Team, operator: Operator) -> None:
 # -- three-way ---------------------------------------------------------------------------------------------------
 
 
+def test_what_was_changed_is_set_back(team: Team) -> None:
+    """By one PATCH of just that, and an Event says so."""
+    team.declare(NAME, command="vllm serve llama-3")
+    team.until_ready(NAME)
+    since = team.platform.last()
+    team.platform.edit(team.name, NAME, model_name="another", description="by hand")
+    eventually(lambda: team.live(NAME)["model_name"], equals("llama-3"))
+    assert [call["body"] for call in team.calls("update", since=since)] == [{"model_name": "llama-3"}]
+    assert team.live(NAME)["description"] == "by hand"
+    found = eventually(lambda: [event for event in team.events(NAME) if event.reason == "DriftDetected"])
+    assert "model changed on the platform" in found[0].note
+    assert "another" not in found[0].note
+    assert team.verdict(NAME) == "True Ready"
+
+
+def test_a_change_beside_an_update_is_not_overlooked(team: Team) -> None:
+    """Made while our PATCH of another field is under way, it is no spelling of the platform's: it is repaired, too."""
+    team.declare(NAME, description="ours")
+    team.until_ready(NAME)
+    team.platform.fault("delay", operation="update", project=team.name, seconds=1.0)
+    team.edit(NAME, model="llama-4")
+    eventually(lambda: team.calls("update"))
+    team.platform.edit(team.name, NAME, description="by hand")
+    eventually(lambda: team.live(NAME)["model_name"], equals("llama-4"))
+    eventually(lambda: team.live(NAME)["description"], equals("ours"))
+    team.until_ready(NAME)
+
+
 def test_a_field_declared_no_longer_goes_back_to_the_platform(team: Team) -> None:
     """It is not taken off the platform, and whatever becomes of it there is no drift; declared again, it is."""
     since = _serve(team, description="For customers", command="vllm serve", config={"dtype": "half"})

@@ -13,6 +13,9 @@ from typing import TypeVar
 _Seen = TypeVar("_Seen")
 
 POLL = 0.05
+"""Seconds between two looks, at least; they grow with what was waited already, for looks cost what is looked at."""
+_LONGER = 0.08
+_LONGEST = 0.5
 
 
 def eventually(
@@ -23,7 +26,7 @@ def eventually(
     A comparison that does not know what it was given, as `"x".__eq__` of None, says NotImplemented: that is no yes. Nor
     is a part that is not there yet, as a field of a status that nobody has written.
     """
-    deadline = time.monotonic() + within
+    began = time.monotonic()
     while True:
         last: object
         try:
@@ -33,9 +36,10 @@ def eventually(
                 return seen
         except LookupError as missing:
             last = missing
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > within:
             raise AssertionError(f"not within {within:g} s; at last there was:\n{pformat(last, width=120)}")
-        time.sleep(poll)
+        time.sleep(max(poll, min(waited * _LONGER, _LONGEST)))
 
 
 def equals(wanted: object) -> Callable[[object], bool]:

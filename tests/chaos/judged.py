@@ -15,17 +15,13 @@ SEEDS = 30
 def main() -> None:
     """A line for each."""
     for mutation, known in FOUND_BY.items():
-        seed = _finder(mutation, known)
-        print(f"{mutation.__name__}: {'found by no seed' if seed is None else f'found by seed {seed}'}", flush=True)
+        finder = next((seed for seed in (known, *range(SEEDS)) if _finds(mutation, seed)), None)
+        print(f"{mutation.__name__}: {'found by no seed' if finder is None else f'found by seed {finder}'}", flush=True)
 
 
-def _finder(mutation: Mutation, known: int) -> int | None:
-    for seed in (known, *range(SEEDS)):
-        with mutation():
-            outcome = run(seed)
-        if outcome.broken:
-            return seed
-    return None
+def _finds(mutation: Mutation, seed: int) -> bool:
+    with mutation():
+        return bool(run(seed).broken)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ format: setup ## put the code into the one format
 controlplane: setup ## find or build kube-apiserver, etcd and kubectl; prints the folder
 	@$(BIN)/python -m controlplane
 
-tools: setup ## find or build helm, kubeconform and promtool; prints where they are
+tools: setup ## find or build helm, kubeconform, kube-score and promtool; prints where they are
 	@$(BIN)/python -m controlplane.tools
 
 generate: setup ## the CRD and docs/reference.md from the models, and what is made for Helm, Grafana and Argo CD

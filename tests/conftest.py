@@ -28,6 +28,12 @@ def kubeconform_path() -> Path:
     return _tool("kubeconform")
 
 
+@pytest.fixture(scope="session")
+def kube_score_path() -> Path:
+    """kube-score."""
+    return _tool("kube-score")
+
+
 def _tool(name: str) -> Path:
     try:
         return tools.find(name)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 MODULES = Path(__file__).parent
 BINARIES = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl")
 """Those of the control plane."""
-TOOLS = ("helm", "kubeconform", "promtool")
+TOOLS = ("helm", "kubeconform", "kube-score", "promtool")
 """Those that the tests of the chart, and of what Prometheus reads, need; each a kit of its own."""
 
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -95,6 +95,12 @@ _TOOLS = {
         package="github.com/yannh/kubeconform/cmd/kubeconform",
         version_variable="main.version",
         cost="some seconds, 10 MB kept",
+    ),
+    "kube-score": _Tool(
+        module="github.com/zegl/kube-score",
+        package="github.com/zegl/kube-score/cmd/kube-score",
+        version_variable="main.version",
+        cost="about a minute on 2 cores, 20 MB kept",
     ),
     "promtool": _Tool(
         module="github.com/prometheus/prometheus",

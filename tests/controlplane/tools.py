@@ -1,4 +1,4 @@
-"""`python -m controlplane.tools`: find or build helm, kubeconform and promtool, and print where they are.
+"""`python -m controlplane.tools`: find or build the tools that the tests of the chart need, and print where they are.
 
 Decides what counts: a cached build, a tool on PATH of the pinned major version or a newer one, or a build with Go.
 Where none of them is to be had, that is said with every way to get one; the tests that need it skip with these words.
@@ -18,7 +18,12 @@ from controlplane import build, kept
 from controlplane.pins import TOOLS, tool, tool_version
 from controlplane.progress import Progress
 
-_ASKED_FOR_ITS_VERSION = {"helm": ("version", "--short"), "kubeconform": ("-v",), "promtool": ("--version",)}
+_ASKED_FOR_ITS_VERSION = {
+    "helm": ("version", "--short"),
+    "kubeconform": ("-v",),
+    "kube-score": ("version",),
+    "promtool": ("--version",),
+}
 _ANSWER_SECONDS = 30.0
 
 

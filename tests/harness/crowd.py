@@ -18,6 +18,7 @@ import httpx
 from controlplane.access import Cluster
 from harness.api import WORKLOADS, Api, Json
 from harness.team import Team
+from harness.teams import ends_soon
 from inferencekey_simulator.admin import Admin
 from integration.manifests import manifest
 from unit.invariants import check_status
@@ -93,8 +94,9 @@ class Crowd:
             self.api.delete(_path(team.name))
         left = {"metadata": {"finalizers": None}}
         self._for_each(self.workloads(), lambda http, key: http.patch(_path(*key), json=left, headers=MERGE))
-        for team in self._teams:
-            self.api.delete(f"/api/v1/namespaces/{team.name}")
+        if not ends_soon(self._cluster):
+            for team in self._teams:
+                self.api.delete(f"/api/v1/namespaces/{team.name}")
 
     def _for_each(
         self, keys: Iterable[Key], request: Callable[[httpx.AsyncClient, Key], Coroutine[None, None, httpx.Response]]

@@ -26,6 +26,7 @@ from harness.crowd import Crowd, crowd_of
 from harness.operators import Operator, Surroundings
 from harness.simulator import simulator
 from harness.team import Team
+from harness.teams import leave
 from inferencekey_simulator.admin import Admin
 from integration.manifests import Kubectl
 
@@ -45,11 +46,11 @@ def control_plane() -> Iterator[Cluster]:
 
 @pytest.fixture
 def namespace(control_plane: Cluster) -> Iterator[str]:
-    """A fresh namespace, on its way out when the test is over."""
+    """A fresh namespace; its Workloads are on their way out when the test is over."""
     name = f"test-{secrets.token_hex(4)}"
     control_plane.kubectl("create", "namespace", name)
     yield name
-    control_plane.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+    leave(control_plane, name)
 
 
 @pytest.fixture

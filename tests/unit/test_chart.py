@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from helmchart import conform, manifests, values_page
+from helmchart import conform, manifests, score, values_page
 from helmchart.render import CHART, NAMESPACE, RELEASE, ROOT, Helm, HelmFailedError, Json, documents, of_kind, the_one
 from inferencekey_operator import settings
 from inferencekey_operator.leadership import lease_name
@@ -87,6 +87,14 @@ def test_every_version_of_kubernetes_takes_what_is_rendered(
     rendered = "\n---\n".join(helm.template(case(name), *options) for name in CASES)
     absent = ("ServiceMonitor", "PrometheusRule")
     assert conform.complaints(kubeconform_path, schemas, version, rendered, *absent) == []
+
+
+def test_what_a_reviewer_asks_is_answered(helm: Helm, kube_score_path: Path) -> None:
+    """Each finding of kube-score, with any set of values, has its answer beside the value; no answer is left over."""
+    found = {name: score.findings(kube_score_path, helm.template(case(name))) for name in CASES}
+    answered = score.answers((CHART / "values.yaml").read_text(encoding="utf-8"))
+    assert {name: ids - answered for name, ids in found.items()} == {name: set() for name in CASES}
+    assert answered == set().union(*found.values())
 
 
 def test_kubeconform_sees_a_wrong_field(kubeconform_path: Path, schemas: Path) -> None:

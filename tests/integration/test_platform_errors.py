@@ -127,7 +127,7 @@ TROUBLES = [
     _done("truncated", "create", {"action": "truncate"}),
     _done("type", "create", {"action": "wrong_content_type"}),
     _done("slow", "create", SLOW),
-    _done("slower", "create", {"action": "delay", "seconds": TIMEOUT + 1.5}),
+    _done("slower", "create", {"action": "delay", "seconds": TIMEOUT + 0.5}),  # sent again after twice TIMEOUT
     _done("answered-late", "create", {**SLOW, "action": "delay_after"}),
     _person("400", "update", _answer(400, CONFLICT), "PlatformRefused", "the worker is taken"),
     _person("422", "update", _answer(422, CONFLICT), "PlatformRefused", "Correct the spec"),

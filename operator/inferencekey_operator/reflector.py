@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from contextlib import aclosing
 
 from inferencekey_operator.cluster import Body, Cluster, ClusterError
+from inferencekey_operator.patience import Patience
 
 log = logging.getLogger(__name__)
 
-SHORTEST_PAUSE = 0.5
 LONGEST_PAUSE = 15.0
-STEADY = 30.0
-"""Seconds after which a watch that told nothing was a good one all the same."""
 _SAME_PLACE = frozenset({0, 429, 500, 502, 503})
 """What says nothing against the place where a watch had got to; after anything else a list is made anew."""
 
@@ -32,8 +29,7 @@ class Reflector:
         self._cluster, self._path, self._accept, self._query = cluster, path, accept, query
         self._version = ""
         """Where the watch has got to; empty where a list is due."""
-        self._told = False
-        """Whether the watch told anything since it was opened."""
+        self._patience = Patience(shortest=0.5, longest=LONGEST_PAUSE, steady=30.0)
         self.listed = asyncio.Event()
         """Set once the first list is complete."""
 
@@ -48,9 +44,9 @@ class Reflector:
 
     async def run(self) -> None:
         """Never returns; trouble with the API server is waited out."""
-        pause = SHORTEST_PAUSE
         while True:
-            at_least, began, self._told = 0.0, asyncio.get_running_loop().time(), False
+            self._patience.begin()
+            at_least = 0.0
             try:
                 await self._follow()
             except ClusterError as error:
@@ -61,10 +57,7 @@ class Reflector:
             except Exception:  # whatever it was, one that never hears again of its Secrets is worse off
                 log.exception("an unforeseen error in the watch of %s; it begins with a list", self._path)
                 self._version = ""
-            if self._told or asyncio.get_running_loop().time() - began > STEADY:
-                pause = SHORTEST_PAUSE
-            await asyncio.sleep(max(at_least, pause * random.uniform(1.0, 1.2)))  # noqa: S311 - jitter
-            pause = min(pause * 2, LONGEST_PAUSE)
+            await self._patience.pause(at_least)
 
     async def _follow(self) -> None:
         """Until the stream ends or breaks."""
@@ -72,7 +65,7 @@ class Reflector:
         stream = self._cluster.watch(self._path, self._version, accept=_single(self._accept), **self._query)
         async with aclosing(stream):
             async for event in stream:
-                self._told = True
+                self._patience.hear()
                 await self._dispatch(event)
                 self._version = event["object"]["metadata"]["resourceVersion"]
 

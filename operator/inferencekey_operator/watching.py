@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,10 @@ import kopf
 from inferencekey_operator import handlers
 from inferencekey_operator.cluster import Cluster, ClusterError
 from inferencekey_operator.controller import Controller
+from inferencekey_operator.patience import Patience
 from inferencekey_operator.workload import GROUP, PLURAL, VERSION
 
 log = logging.getLogger(__name__)
-
-SHORTEST_PAUSE = 1.0
-LONGEST_PAUSE = 15.0
-STEADY = 60.0
-"""Seconds after which a life in which nothing was told was a good one all the same."""
 
 _Task = asyncio.Task[Any]
 _KOPF = str(Path(kopf.__file__).parent)
@@ -36,21 +31,16 @@ async def watch_workloads(
     controller: Controller, cluster: Cluster, namespaces: tuple[str, ...], reclaim_signals: Callable[[], None]
 ) -> None:
     """Never returns. kopf takes the signals for itself when it begins; they are claimed back at once."""
-    pause = SHORTEST_PAUSE
-    told = asyncio.Event()
+    patience = Patience(shortest=1.0, longest=15.0, steady=60.0)
     while True:
-        began = asyncio.get_running_loop().time()
-        told.clear()
+        patience.begin()
         try:
             await _is_served(cluster)
-            await _live(handlers.registry(controller, cluster, told.set), namespaces, reclaim_signals, controller)
+            await _live(handlers.registry(controller, cluster, patience.hear), namespaces, reclaim_signals, controller)
             log.warning("the watch of Workloads ended, and is begun anew")
         except Exception as error:  # kopf's failures have no common type
             log.warning("the watch of Workloads broke off, and is begun anew: %s: %s", type(error).__name__, error)
-        if told.is_set() or asyncio.get_running_loop().time() - began > STEADY:
-            pause = SHORTEST_PAUSE
-        await asyncio.sleep(pause * random.uniform(1.0, 1.2))  # noqa: S311 - jitter
-        pause = min(pause * 2, LONGEST_PAUSE)
+        await patience.pause()
 
 
 async def _is_served(cluster: Cluster) -> None:

@@ -107,6 +107,8 @@ def test_a_creation_is_approved(team: Team) -> None:
     plan = until_plan(team, NAME)
     assert f"{APPROVE_PLAN}={plan}" in team.conditions(NAME)["Ready"]["message"]
     assert team.slugs() == []
+    assert team.workload(NAME)["metadata"].get("finalizers", []) == []
+    assert team.config_map(f"{NAME}-endpoint") is None
     approve(team, NAME, plan)
     team.until_ready(NAME)
     look(team, NAME)

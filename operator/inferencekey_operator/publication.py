@@ -50,7 +50,7 @@ class Publication:
     async def _create(self, workload: Workload, key: Key, wanted: Body) -> OwnConfigMap:
         """The new one, or the one that has its name already and does not carry our label."""
         try:
-            return self._put(key, await self._cluster.create_config_map(wanted))
+            return self._written(key, await self._cluster.create_config_map(wanted))
         except ClusterError as error:
             if not error.conflict:
                 raise
@@ -63,12 +63,12 @@ class Publication:
     async def _restore(self, key: Key, standing: OwnConfigMap, wanted: Body) -> None:
         """What went meanwhile is another conflict: it is made anew at the next look."""
         try:
-            self._put(key, await self._cluster.patch_config_map(*key, _restoration(standing, wanted)))
+            self._written(key, await self._cluster.patch_config_map(*key, _restoration(standing, wanted)))
         except ClusterError as error:
             if not error.gone:
                 raise
             self._drop(key)
-            raise ClusterError(409, f"ConfigMap {key} went meanwhile") from error
+            raise _went(key) from error
 
     async def _remove(self, workload: Workload, name: str) -> None:
         key = Key(workload.namespace, name)
@@ -89,8 +89,12 @@ class Publication:
     def _standing(self, key: Key) -> OwnConfigMap | None:
         return next((found for known in self._known if (found := known.get(key)) is not None), None)
 
-    def _put(self, key: Key, body: Body) -> OwnConfigMap:
-        return next(known for known in self._known if known.covers(key.namespace)).put(body)
+    def _written(self, key: Key, body: Body) -> OwnConfigMap:
+        """What stands after a write of ours; another conflict where it went before we were answered."""
+        standing = next(known for known in self._known if known.covers(key.namespace)).written(body)
+        if standing is None:
+            raise _went(key)
+        return standing
 
 
 def _restoration(standing: OwnConfigMap, wanted: Body) -> Body:
@@ -104,6 +108,10 @@ def _restoration(standing: OwnConfigMap, wanted: Body) -> Body:
         "data": {**extra, **wanted["data"]},
         "binaryData": None,
     }
+
+
+def _went(key: Key) -> ClusterError:
+    return ClusterError(409, f"ConfigMap {key} went meanwhile")
 
 
 def _leftover(workload: Workload, key: Key) -> OperatorError:

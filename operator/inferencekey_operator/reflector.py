@@ -42,6 +42,13 @@ class Reflector:
     async def deleted(self, item: Body) -> None:
         """One object went."""
 
+    def has_told(self, resource_version: str) -> bool:
+        """Whether all that happened up to there was told: an answer of that age is no news, and may be outdated."""
+        try:
+            return int(resource_version) <= int(self._version)
+        except ValueError:
+            return False
+
     async def run(self) -> None:
         """Never returns; trouble with the API server is waited out."""
         while True:

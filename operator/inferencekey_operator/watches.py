@@ -118,10 +118,11 @@ class ConfigMaps(Reflector):
         """The ConfigMap of this name, if it carries our label."""
         return self._known.get(key)
 
-    def put(self, body: Body) -> OwnConfigMap:
-        """A ConfigMap as it stands, from the watch or as the answer to our own write."""
-        kept = self._known[key_of(body)] = own_config_map(body)
-        return kept
+    def written(self, body: Body) -> OwnConfigMap | None:
+        """What stands since our own write was answered: the answer, unless the watch told already what came after."""
+        if not self.has_told(body["metadata"]["resourceVersion"]):
+            self._known[key_of(body)] = own_config_map(body)
+        return self._known.get(key_of(body))
 
     def drop(self, key: Key) -> None:
         """A ConfigMap that went."""
@@ -138,7 +139,7 @@ class ConfigMaps(Reflector):
         old = self._known.get(key_of(item))
         if old is not None and _older(item, old):
             return
-        new = self.put(item)
+        new = self._known[key_of(item)] = own_config_map(item)
         if old is None or (old.data, old.owner, old.tidy) != (new.data, new.owner, new.tidy):
             self._tell(new, old)
 

@@ -54,12 +54,13 @@ class Asked:
 
 @dataclass(frozen=True)
 class Spoil:
-    """What becomes of a request instead: after `wait` it passes or not, and is answered or cut."""
+    """What becomes of a request instead: after `wait` it passes or not, and is cut, or answered after `late`."""
 
     name: str
     status: int = 0
     retry_after: str = ""
     wait: float = 0.0
+    late: float = 0.0
     passes: bool = False
     cut: bool = False
     line: bytes = b""
@@ -86,6 +87,11 @@ PASSED = Spoil("passed", passes=True)
 def slow(seconds: float) -> Spoil:
     """It arrives late."""
     return Spoil("slow", wait=seconds, passes=True)
+
+
+def answered_late(seconds: float) -> Spoil:
+    """It is carried out at once, and the answer takes its time."""
+    return Spoil("answered late", late=seconds, passes=True)
 
 
 def error_event(code: int) -> bytes:
@@ -227,7 +233,9 @@ class Gateway:
     async def _spoil(self, request: web.BaseRequest, asked: Asked, body: bytes, spoil: Spoil) -> web.StreamResponse:
         await asyncio.sleep(spoil.wait)
         if spoil.passes and not spoil.cut:
-            return await self._pass(request, asked, body)
+            answer = await self._pass(request, asked, body)
+            await asyncio.sleep(spoil.late)
+            return answer
         if spoil.passes:
             async with self._forward(request, body) as response:
                 await response.read()

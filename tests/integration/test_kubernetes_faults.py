@@ -32,6 +32,7 @@ from harness.gateway import (
     On,
     Spoil,
     answered,
+    answered_late,
     error_event,
     gateway,
     slow,
@@ -406,6 +407,17 @@ def test_what_went_unseen_is_found(gate: Gateway, watched: Team) -> None:
     watched.until_gone("first")
     watched.until_ready("second", HEARD_WITHIN)
     assert watched.slugs().count("coveted") == 1
+
+
+def test_a_config_map_that_went_before_its_creation_was_answered(gate: Gateway, watched: Team) -> None:
+    """The watch told of its end already: the answer says nothing that is still so, and it is made again."""
+    where = f"/api/v1/namespaces/{watched.name}/configmaps"
+    gate.spoil(On("POST", where), answered_late(2.0))
+    watched.declare("swift")
+    eventually(lambda: watched.config_map("swift-endpoint"))
+    watched.api.delete(f"{where}/swift-endpoint")
+    watched.until_ready("swift", HEARD_WITHIN)
+    eventually(lambda: watched.config_map("swift-endpoint"), within=HEARD_WITHIN)
 
 
 def test_a_start_in_trouble_is_late_and_quiet(gate: Gateway, watched: Team, module_operator: Operator) -> None:

@@ -1,7 +1,7 @@
 """Sending a POST, which the platform does not make idempotent: a second one is a billable twin.
 
 The finalizer is written first: it is the record that a creation was begun, whatever happens to the answer. A creation
-in doubt is not repeated before whatever was sent can have arrived.
+in doubt is not repeated before whatever was sent can have been carried out.
 """
 
 from __future__ import annotations
@@ -18,17 +18,22 @@ from inferencekey_operator.status import Readiness
 from inferencekey_operator.workload import Workload
 from inferencekey_operator.world import AskedAgainError, World
 
+_FAILED = frozenset({500, 503})
+"""What the platform says itself when it gave up. Of a gateway's 502 or 504 it may know nothing, and go on."""
+
 
 def wait_for_the_uncertain(world: World, workload: Workload) -> float:
     """Raises AskedAgainError while a creation that was begun before may still be carried out.
 
     Returns since when that is over, in the loop's time: the list that a creation rests on begins later.
     """
-    until, uncertain = world.term.creates_from, world.store.memory(workload.key).uncertain_since
+    until, memory, settings = world.term.creates_from, world.store.memory(workload.key), world.settings
+    uncertain = memory.uncertain_since
     if uncertain is None and workload.has_finalizer and workload.status.workload_id is None:
         uncertain = world.term.began
     if uncertain is not None:
-        until = max(until, uncertain + world.settings.client_timeout)
+        settles_in = settings.create_settle if memory.unanswered else 0.0
+        until = max(until, uncertain + max(settles_in, settings.client_timeout))
     left = until - asyncio.get_running_loop().time()
     if left > 0:
         raise AskedAgainError(left)
@@ -78,11 +83,12 @@ async def _record_the_intent(world: World, workload: Workload) -> Workload:
 
 async def _post(world: World, workload: Workload, observed: Observed, step: Create) -> LiveWorkload:
     memory, loop = world.store.memory(workload.key), asyncio.get_running_loop()
-    memory.uncertain_since = loop.time()
+    memory.uncertain_since, memory.unanswered = loop.time(), True
     try:
         answer = await observed.roster.create(step.body)
     except PlatformFailure as error:
         memory.uncertain_since = loop.time() if error.uncertain else None
+        memory.unanswered = error.status not in _FAILED
         raise
     memory.uncertain_since, memory.made = None, answer.id
     return answer

@@ -123,7 +123,8 @@ _OPTIONS = (
         "create-settle",
         duration,
         "DURATION",
-        "watch for a creation whose answer was lost before a deletion ends (default: client timeout + 30s)",
+        "watch for a creation whose answer was lost before another, or before a deletion ends "
+        "(default: client timeout + 30s)",
     ),
     _Option("lease-namespace", str, "NAME", "where the Lease is (default: the pod's namespace, else default)"),
     _Option(

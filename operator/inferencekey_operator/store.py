@@ -35,6 +35,8 @@ class Memory:
     """When the platform said of a row that it lists that there is none."""
     uncertain_since: float | None = None
     """When a creation was last begun whose answer was lost, or may have been."""
+    unanswered: bool = True
+    """Whether nobody said what became of that creation: it may still be under way."""
     twin: str | None = None
     """What we made under another slug than the wanted one, and have to delete again."""
     released: bool = False

@@ -34,7 +34,7 @@ class Birth:
 
 def some_fault(which: int, how: int, **matching: Any) -> Fault:
     """A fault: refused, late, cut before or after, or spoiled."""
-    slow = (1.0, 5.0, 12.0, 18.0)[how % 4]
+    slow = (1.0, 5.0, 12.0, 30.0)[how % 4]
     faults: tuple[Fields, ...] = (
         {"action": "respond", "status": (500, 502, 503, 504)[how % 4], "body": {"error": f"request {how}"}},
         {"action": "respond", "status": 429, "headers": {"Retry-After": str(how % 20)}},

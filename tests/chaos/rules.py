@@ -396,7 +396,7 @@ def trouble_with_a_creation(world: World, a: int, b: int, c: int) -> None:
     fault: Body = pick(
         (
             {"action": "delay", "seconds": 12.0},
-            {"action": "delay", "seconds": 18.0},
+            {"action": "delay", "seconds": 30.0},
             {"action": "cut_after"},
             {"action": "delay_after", "seconds": 12.0},
         ),

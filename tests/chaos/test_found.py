@@ -106,6 +106,18 @@ def test_a_deletion_waits_for_what_is_being_made_again() -> None:
     assert (slugs(world), len(world.oracle.births)) == ([], 2)
 
 
+def test_a_creation_that_was_given_up_may_still_be_carried_out() -> None:
+    """Long after the client's timeout: no second one is sent meanwhile."""
+
+    async def scene(world: World) -> None:
+        fault(world, "delay", "create", seconds=30.0)
+        declare(world)
+        await asyncio.sleep(120.0)
+
+    world = played(scene)
+    assert (slugs(world), len(world.oracle.births)) == (["alpha"], 1)
+
+
 @pytest.mark.parametrize("seed", [0, 1, 6])
 def test_two_credentials_make_one_workload_for_a_slug(seed: int) -> None:
     """Two namespaces declare one identity at once, each with a token of its own: no twin, not even briefly."""

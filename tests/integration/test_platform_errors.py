@@ -34,6 +34,8 @@ from inferencekey_simulator.admin import Admin
 NAME = "support-bot"
 TIMEOUT = 2.0
 """Seconds that a call may take."""
+SETTLE = 6.0
+"""Seconds that a creation whose answer was lost is watched for."""
 INTERVAL = 2.0
 INTERVALS = 4
 """How many lists of the healthy team pass while the troubles last."""
@@ -127,7 +129,7 @@ TROUBLES = [
     _done("truncated", "create", {"action": "truncate"}),
     _done("type", "create", {"action": "wrong_content_type"}),
     _done("slow", "create", SLOW),
-    _done("slower", "create", {"action": "delay", "seconds": TIMEOUT + 0.5}),  # sent again after twice TIMEOUT
+    _done("slower", "create", {"action": "delay", "seconds": TIMEOUT + SETTLE - 2.0}),
     _done("answered-late", "create", {**SLOW, "action": "delay_after"}),
     _person("400", "update", _answer(400, CONFLICT), "PlatformRefused", "the worker is taken"),
     _person("422", "update", _answer(422, CONFLICT), "PlatformRefused", "Correct the spec"),
@@ -199,6 +201,7 @@ def operator_options(elsewhere: Elsewhere) -> tuple[str, ...]:
         *operators.USUAL,
         f"--interval={INTERVAL}s",
         f"--client-timeout={TIMEOUT}s",
+        f"--create-settle={SETTLE}s",
         f"--allow-base-url={elsewhere.url}",
     )
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 from bench.contestant import Contestant
 from bench.stage import Stage
 from harness import permissions
+from harness.lives import executed
 from harness.operators import Operator, Surroundings
 from harness.scrape import Scrape, free_port
 
@@ -19,7 +20,8 @@ class Ours(Contestant):
     def __init__(self, stage: Stage, interval: float) -> None:
         self.user = permissions.USER
         self._scrape = Scrape(free_port())
-        around = Surroundings(stage.api, stage.service_account, stage.admin.url, stage.folder / "operator.log")
+        log = stage.folder / "operator.log"
+        around = Surroundings(stage.api, stage.service_account, stage.admin.url, log, begin=executed)
         self._operator = Operator(around, f"--interval={interval}s", self._scrape.option)
 
     @property

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from datetime import datetime
 from importlib.metadata import version
@@ -97,7 +98,8 @@ class Cluster:
         try:
             config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
         except config.ConfigException:
-            await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+            given = os.environ.get("KUBECONFIG")  # now: the client asks for it when it is imported
+            await config.load_kube_config(given, client_configuration=configuration)  # type: ignore[no-untyped-call]
         return cls(configuration)
 
     def open_session(self) -> aiohttp.ClientSession:

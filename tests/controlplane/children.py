@@ -21,8 +21,14 @@ def bound_to_us(command: list[str]) -> list[str]:
     return [sys.executable, "-I", "-S", __file__, str(os.getpid()), *command]
 
 
+def bind_to_parent() -> None:
+    """This process is killed together with the thread that started it; on Linux alone."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
 def _become(parent: int, command: list[str]) -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    bind_to_parent()
     if os.getppid() != parent:
         sys.exit("the parent ended before this could be bound to it")
     try:

@@ -8,14 +8,12 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from controlplane.children import bound_to_us
 from harness import permissions
 from harness.api import LEASES, Api
+from harness.lives import Begin, Life, forked
 from harness.waiting import eventually
 
 USUAL = ("--interval=500ms", "--client-timeout=5s", "--create-settle=6s", "--deletion-grace=5s")
@@ -34,6 +32,7 @@ class Surroundings:
     platform_url: str
     log: Path
     lease: str = permissions.NAME
+    begin: Begin = forked
 
     @property
     def lease_path(self) -> str:
@@ -47,7 +46,7 @@ class Operator:
     def __init__(self, surroundings: Surroundings, *options: str) -> None:
         self._around = surroundings
         self._options = options
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Life | None = None
         self._sent_away = True
         surroundings.log.touch()
 
@@ -90,14 +89,7 @@ class Operator:
 
     def _launch(self) -> None:
         assert self._sent_away, "there is one already"
-        with self._around.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                bound_to_us(self._command()),
-                env=self._environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+        self._process = self._around.begin(self._arguments(), self._environment(), self._around.log)
         self._sent_away = False
 
     def see_to_it(self) -> None:
@@ -151,9 +143,8 @@ class Operator:
         assert not found, f"{before[-500:]}{found}{after[:4000]}"
         assert not _TOKEN.search(log), "a token in the log"
 
-    def _command(self) -> list[str]:
-        where = f"--lease-namespace={permissions.NAMESPACE}"
-        return [sys.executable, "-m", "inferencekey_operator", "run", where, *self._options]
+    def _arguments(self) -> list[str]:
+        return ["run", f"--lease-namespace={permissions.NAMESPACE}", *self._options]
 
     def _environment(self) -> dict[str, str]:
         """Nothing of ours but the path: no proxy, no settings."""

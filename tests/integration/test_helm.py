@@ -26,6 +26,7 @@ from controlplane.access import Cluster
 from controlplane.cluster import start
 from harness import permissions
 from harness.api import Api, Json
+from harness.lives import executed
 from harness.operators import Operator, Surroundings
 from harness.simulator import behaving
 from harness.team import Team
@@ -112,7 +113,7 @@ class Pod:
         url = next(each["value"] for each in rendered["env"] if each["name"] == "INFERENCEKEY_BASE_URL")
         account = permissions.kubeconfig(self.cluster)
         permissions.in_force(self.cluster, account)
-        return Operator(Surroundings(self.api, account, url, self.log), *arguments)
+        return Operator(Surroundings(self.api, account, url, self.log, begin=executed), *arguments)
 
 
 @pytest.fixture(scope="module")

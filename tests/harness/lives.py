@@ -1,0 +1,98 @@
+"""How a process of the operator begins: executed, as users do it, or forked from one that has imported everything.
+
+Imports are most of what a start costs, and few tests are about them. What was forked is a process of its own as any
+other: it has its pid, its environment and its signals, and ends with whoever began it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Protocol
+
+from controlplane.children import bind_to_parent, bound_to_us
+
+_MODULE = "inferencekey_operator.__main__"
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload([_MODULE])
+
+
+class Life(Protocol):
+    """A process that runs, or has ended; as subprocess.Popen has it."""
+
+    @property
+    def pid(self) -> int:
+        """Also after its end."""
+
+    def poll(self) -> int | None:
+        """Its exit code, negative for a signal; None while it runs."""
+
+    def send_signal(self, sig: int, /) -> None:
+        """If it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code. Raises subprocess.TimeoutExpired."""
+
+
+class Begin(Protocol):
+    """Begins a life with these arguments and nothing but this environment; what it writes goes to the end of `log`."""
+
+    def __call__(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Life:
+        """Back when there is a process."""
+
+
+def executed(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Life:
+    """By the interpreter that runs the tests."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            bound_to_us([sys.executable, "-m", "inferencekey_operator", *arguments]),
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def forked(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Life:
+    """From a server of forks, which lasts as long as this process."""
+    process = _FORKS.Process(target=_live, args=(tuple(arguments), dict(environment), log), daemon=True)
+    process.start()
+    return _Forked(process)
+
+
+class _Forked:
+    def __init__(self, process: BaseProcess) -> None:
+        assert process.pid is not None
+        self._process, self.pid = process, process.pid
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def send_signal(self, sig: int, /) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, sig)
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        code = self.poll()
+        if code is None:
+            raise subprocess.TimeoutExpired(f"the operator, pid {self.pid}", timeout or 0.0)
+        return code
+
+
+def _live(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+    """What the child does; its parent is the server of forks."""
+    bind_to_parent()
+    os.environ.clear()
+    os.environ.update(environment)
+    output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(output, stream.fileno())
+    from inferencekey_operator.__main__ import main
+
+    sys.exit(main(arguments))

@@ -31,7 +31,7 @@ bench: setup ## what it costs, beside what a team would use instead; N=1000,1000
 
 # In the order of their names: what is short comes last, and fills the gaps.
 test: check controlplane tools ## all tests, on the same real control plane
-	@$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS)
 
 e2e-argocd: controlplane ## a real Argo CD beside the operator; builds it once, in about 10 minutes
 	@$(BIN)/python -m argocd.binaries

@@ -1,7 +1,7 @@
 """SIGKILL at the worst moments, and what is there when the operator is back.
 
 The moments are held open by the platform, which is slow where a test says so. A Lease that was left is removed, but in
-the one test that waits for it: with the wait, each would take a quarter of a minute.
+the tests that wait for it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from harness import operators
 from harness.audit import Audit
 from harness.operators import Operator
 from harness.team import Team
@@ -19,6 +20,12 @@ from inferencekey_simulator.admin import Admin
 OPEN = 4.0
 """Seconds that a moment is held open: less than a call to the platform may take, enough to be hit."""
 FINALIZER = "inferencekey.com/workload"
+
+
+@pytest.fixture(scope="module")
+def operator_options() -> tuple[str, ...]:
+    """With the shortest Lease that these calls to the platform allow."""
+    return (*operators.USUAL, "--lease-duration=9s")
 
 
 @pytest.fixture(autouse=True)

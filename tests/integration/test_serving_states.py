@@ -252,7 +252,8 @@ def test_the_live_policy_decides_what_may_idle(resting: Team) -> None:
 def test_only_so_many_streams_are_open(crowd: Crowd, platform: Admin) -> None:
     """More Workloads than that are not ready: none is left out, and no stream stays open when all are ready.
 
-    Cut off all together they come back one by one, and what serves is looked at again in no burst either.
+    Cut off all together they come back, each in a time of its own (test_serving.py has the times); and what serves is
+    looked at again in no burst either.
     """
     team, since = crowd.team(), platform.last()
     names = [f"bot-{number:02}" for number in range(STREAMS + 12)]
@@ -264,8 +265,6 @@ def test_only_so_many_streams_are_open(crowd: Crowd, platform: Admin) -> None:
     before = platform.last()
     cut = platform.drop_streams(team.name, cut=True)
     eventually(lambda: len(_streams(team, before)), lambda count: count >= cut, within=10)
-    again = sorted(stream["monotonic"] for stream in _streams(team, before))[:cut]
-    assert again[-1] - again[0] > 0.2, "all came back at one moment"
     for name in names:
         platform.phase(team.name, name, "ready")
     eventually(

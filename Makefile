@@ -7,7 +7,7 @@ BIN := .venv/bin
 UV_VERSION := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' requirements.lock)
 export PYTHONPATH := tests
 
-.PHONY: setup demo picture test e2e-argocd chaos bench check controlplane tools generate manifests lock clean help
+.PHONY: setup demo picture test test-tools e2e-argocd chaos bench check controlplane tools generate manifests lock clean help
 
 setup: .venv/ready ## make .venv with the console scripts
 
@@ -30,8 +30,13 @@ bench: setup ## what it costs, beside what a team would use instead; N=1000,1000
 		$(if $(PEERS),--peers=$(PEERS)) $(BENCH_ARGS)
 
 # In the order of their names: what is short comes last, and fills the gaps.
-test: check controlplane tools ## all tests, on the same real control plane
-	@$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS)
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+
+test: check controlplane tools ## all tests of the product, on the same real control plane
+	@$(PYTEST) -m "not tools" $(PYTEST_ARGS)
+
+test-tools: check controlplane tools ## the tests of what the tests, the demo and the bench are made with
+	@$(PYTEST) -m tools $(PYTEST_ARGS)
 
 e2e-argocd: controlplane ## a real Argo CD beside the operator; builds it once, in about 10 minutes
 	@$(BIN)/python -m argocd.binaries

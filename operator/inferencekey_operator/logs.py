@@ -7,6 +7,7 @@ something happened; `debug`, what was tried again, and why.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sys
@@ -65,6 +66,16 @@ def configure(level: str, form: str) -> None:
         logging.getLogger(library).setLevel(max(logging.WARNING, getattr(logging, level.upper())))
     for part in _TOLD_BY_US:
         logging.getLogger(part).setLevel(logging.CRITICAL if level.upper() != "DEBUG" else logging.DEBUG)
+
+
+def unforeseen(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """The loop's exception handler. How a stream took it that the process ends in the midst of it is nobody's concern:
+    kopf's says so with two tracebacks.
+    """
+    if "asyncgen" in context:
+        logging.getLogger(__name__).debug("a stream ended with the process: %s", context["exception"])
+    else:
+        loop.default_exception_handler(context)
 
 
 def formatter(form: str) -> logging.Formatter:

@@ -37,6 +37,7 @@ would end the watch of all."""
 async def serve(settings: Settings) -> int:
     """Runs until a signal; 0 after a clean stop, 1 with a message where it could not go on."""
     logs.configure(settings.log_level, settings.log_format)
+    asyncio.get_running_loop().set_exception_handler(logs.unforeseen)
     sys.setrecursionlimit(MOST_NESTED)
     stop = asyncio.Event()
     _heed_signals(stop)

@@ -50,12 +50,14 @@ def judged() -> dict[str, str]:
     return dict(line.split(": ") for line in lines)
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize("mutation", [mutation.__name__ for mutation in FOUND_BY])
 def test_a_fault_of_the_operator_is_found(judged: dict[str, str], mutation: str) -> None:
     """The judge can fail."""
     assert re.fullmatch(r"found by seed \d+", judged[mutation])
 
 
+@pytest.mark.tools
 def test_what_failed_is_made_smaller() -> None:
     """Fewer steps, the same invariant, the same seed."""
     with every_policy_repairs():
@@ -67,6 +69,7 @@ def test_what_failed_is_made_smaller() -> None:
     assert len(small.steps) < len(failed.steps) // 2
 
 
+@pytest.mark.tools
 def test_a_seed_repeats_its_run() -> None:
     """The same seed, in two processes: everything is counted alike."""
     once, again = (chaos("--seed=7").stdout.splitlines()[-1].rpartition(" in ")[0] for _ in range(2))

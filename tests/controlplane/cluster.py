@@ -69,24 +69,26 @@ class ControlPlane(Cluster):
         self._tls = ssl.create_default_context(cadata=authority.certificate)
 
     @classmethod
-    def start(cls, binaries: Path, *, audit: bool = False, directory: Path | None = None) -> Self:
+    def start(
+        cls, binaries: Path, *, audit: bool = False, directory: Path | None = None, node: str | None = None
+    ) -> Self:
         """Start a control plane from a folder of binaries; back when it is ready, within seconds.
 
-        `directory` has to be empty or absent and is kept, for its logs; without one, nothing is kept. Raises
-        ComponentFailedError.
+        `directory` has to be empty or absent and is kept, for its logs; without one, nothing is kept. `node` is this
+        machine's address for the pods of a node, where there is to be one. Raises ComponentFailedError.
         """
         processes = Processes(directory)
         try:
-            return cls._start(binaries, processes, audit=audit)
+            return cls._start(binaries, processes, audit=audit, node=node)
         except BaseException:
             processes.close()
             raise
 
     @classmethod
-    def _start(cls, binaries: Path, processes: Processes, *, audit: bool) -> Self:
+    def _start(cls, binaries: Path, processes: Processes, *, audit: bool, node: str | None) -> Self:
         authority = Authority()
         for _ in range(_ATTEMPTS):
-            layout = Layout(binaries.absolute(), processes.directory, _free_ports(), audit)
+            layout = Layout(binaries.absolute(), processes.directory, _free_ports(), audit, node)
             layout.write(authority)
             plane = cls(layout, authority, processes)
             try:

@@ -17,7 +17,7 @@ ETCD = "etcd"
 API_SERVER = "kube-apiserver"
 CONTROLLER_MANAGER = "kube-controller-manager"
 
-_CONTROLLERS = (
+_CONTROLLERS: tuple[str, ...] = (
     "garbage-collector-controller",
     "namespace-controller",
     "serviceaccount-controller",
@@ -28,6 +28,8 @@ _CONTROLLERS = (
     "replicaset-controller",
     "resourcequota-controller",
 )
+
+_OF_NODES = ("node-lifecycle-controller", "endpointslice-controller", "disruption-controller")
 
 # Who did what, without bodies: those hold Secrets, and nobody needs them.
 _AUDIT_POLICY = {
@@ -55,6 +57,8 @@ class Layout:
     directory: Path
     ports: Ports
     audit: bool
+    node: str | None = None
+    """The address under which pods of a node on this machine reach the API server; None where there is no node."""
 
     @property
     def server_url(self) -> str:
@@ -90,6 +94,10 @@ class Layout:
             path.parent.mkdir(exist_ok=True)
             kubeconfig.with_certificate(path, server, user, authority.client(user, groups))
         serving, tokens = authority.serving(), service_account_keys()
+        if self.node is not None:
+            asks_kubelets = authority.client("kube-apiserver", ("system:masters",))
+            self._pki("kubelet-client.crt").write_text(asks_kubelets.certificate)
+            self._write_private("kubelet-client.key", asks_kubelets.key)
         self._pki("ca.crt").write_text(authority.certificate)
         self._pki("serving.crt").write_text(serving.certificate)
         self._write_private("serving.key", serving.key)
@@ -112,16 +120,15 @@ class Layout:
         ]
 
     def api_server(self) -> list[str]:
-        """RBAC alone authorizes; every admission plugin is on that is on by default."""
+        """RBAC authorizes, without a node alone; every admission plugin is on that is on by default."""
         command = [
             str(self.binaries / API_SERVER),
             f"--etcd-servers={self.etcd_url}",
             f"--cert-dir={self.directory / 'pki'}",
-            "--bind-address=127.0.0.1",
+            *self._access_of_nodes(),
             f"--secure-port={self.ports.api_server}",
             "--service-cluster-ip-range=10.0.0.0/24",
             "--allow-privileged=true",
-            "--authorization-mode=RBAC",
             f"--client-ca-file={self._pki('ca.crt')}",
             f"--tls-cert-file={self._pki('serving.crt')}",
             f"--tls-private-key-file={self._pki('serving.key')}",
@@ -137,6 +144,17 @@ class Layout:
             ]
         return command
 
+    def _access_of_nodes(self) -> list[str]:
+        if self.node is None:
+            return ["--bind-address=127.0.0.1", "--authorization-mode=RBAC"]
+        return [
+            "--bind-address=0.0.0.0",
+            f"--advertise-address={self.node}",
+            "--authorization-mode=Node,RBAC",
+            f"--kubelet-client-certificate={self._pki('kubelet-client.crt')}",
+            f"--kubelet-client-key={self._pki('kubelet-client.key')}",
+        ]
+
     def controller_manager(self) -> list[str]:
         """Only the controllers that work without nodes and matter here; it serves nothing itself.
 
@@ -151,7 +169,7 @@ class Layout:
             f"--service-account-private-key-file={self._pki('tokens.key')}",
             f"--root-ca-file={self._pki('ca.crt')}",
             "--secure-port=0",
-            f"--controllers={','.join(_CONTROLLERS)}",
+            f"--controllers={','.join((*_CONTROLLERS, *(_OF_NODES if self.node else ())))}",
             "--kube-api-qps=300",
             "--kube-api-burst=600",
         ]

@@ -148,9 +148,13 @@ def etcd_version() -> str:
 def recipes() -> tuple[Recipe, ...]:
     """What the control plane is built from, in order: the short one first, so that a broken set-up shows early."""
     etcd = Recipe(MODULES / "etcd", ("go.etcd.io/etcd/server/v3",), ("etcd",), "-s -w", _TAGS)
-    commands = ("kube-apiserver", "kube-controller-manager", "kubectl")
+    return etcd, of_kubernetes(MODULES / "kubernetes", "kube-apiserver", "kube-controller-manager", "kubectl")
+
+
+def of_kubernetes(module: Path, *commands: str) -> Recipe:
+    """Commands of the pinned Kubernetes, built in a module that requires them."""
     packages = tuple(f"k8s.io/kubernetes/cmd/{command}" for command in commands)
-    return etcd, Recipe(MODULES / "kubernetes", packages, commands, f"-s -w {_version_stamp()}", _TAGS)
+    return Recipe(module, packages, commands, f"-s -w {_version_stamp()}", _TAGS)
 
 
 def _version_stamp() -> str:

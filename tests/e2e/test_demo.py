@@ -146,6 +146,7 @@ def test_the_whole_round_without_a_terminal(marks: Marks, tmp_path: Path) -> Non
     marks.assert_nothing_is_left()
 
 
+@pytest.mark.tools
 @pytest.mark.parametrize("moment", ["1 of 4", "4 of 4", "until all"])
 def test_interrupted_in_a_terminal(marks: Marks, moment: str) -> None:
     """Ctrl-C ends it at once, in order and without a traceback, and leaves neither processes nor files."""
@@ -157,6 +158,7 @@ def test_interrupted_in_a_terminal(marks: Marks, moment: str) -> None:
     marks.assert_nothing_is_left()
 
 
+@pytest.mark.tools
 def test_killed(marks: Marks, tmp_path: Path) -> None:
     """SIGKILL, of which it learns nothing, leaves neither processes nor files."""
     output = tmp_path / "output"
@@ -168,6 +170,7 @@ def test_killed(marks: Marks, tmp_path: Path) -> None:
     marks.assert_nothing_is_left()
 
 
+@pytest.mark.tools
 def test_a_step_that_fails(marks: Marks, tmp_path: Path) -> None:
     """When a step cannot happen it says what it saw, with the end of the operator's log, and ends with 1."""
     output = tmp_path / "output"

@@ -27,6 +27,8 @@ from inferencekey_simulator.admin import Admin
 
 SIZE = QUICK.sizes[0]
 
+pytestmark = pytest.mark.tools
+
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:

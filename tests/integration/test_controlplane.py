@@ -25,6 +25,8 @@ from controlplane.waiting import runs, wait_until
 TESTS = Path(__file__).parent.parent
 READY_SECONDS = 60.0
 
+pytestmark = pytest.mark.tools
+
 PARENT = """
 import signal, sys, time
 from pathlib import Path

@@ -16,6 +16,8 @@ SUITE = "tests/integration/test_lifecycle.py"
 TESTS = "applied_is_on_the_platform or written_at_a_restart or deleted_is_gone_from"
 BOUND = 240.0
 
+pytestmark = pytest.mark.tools
+
 
 def test_side_by_side(tmp_path: Path) -> None:
     """Started at the same moment, both pass: each with its control plane, its platform and its operator."""

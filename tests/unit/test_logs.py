@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sys
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 
 from inferencekey_operator.keys import Key
-from inferencekey_operator.logs import about, formatter
+from inferencekey_operator.logs import about, formatter, unforeseen
 from unit.builders import SECRET_HALF, TOKEN
 
 KEY = Key("team-a", "support-bot")
@@ -72,3 +74,26 @@ def test_no_token(form: str) -> None:
     line = formatter(form).format(record)
     assert SECRET_HALF not in line
     assert "ik_sdk_a1b2c3d4…" in line
+
+
+def test_a_stream_that_will_not_end_with_the_process_is_no_news(caplog: pytest.LogCaptureFixture) -> None:
+    """Left in the midst of an event, as kopf's watch is; any other error that nobody waited for is told."""
+
+    async def stubborn() -> AsyncGenerator[int, None]:
+        try:
+            yield 1
+        finally:
+            raise RuntimeError("generator didn't stop")
+
+    async def left() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(unforeseen)
+        kept.append(stubborn())
+        await anext(kept[0])
+        loop.call_exception_handler({"message": "an error that nobody waited for"})
+
+    kept: list[AsyncGenerator[int, None]] = []
+    asyncio.run(left())
+    assert [record.getMessage() for record in caplog.records if record.levelno > logging.DEBUG] == [
+        "an error that nobody waited for"
+    ]

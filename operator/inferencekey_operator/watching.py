@@ -60,6 +60,7 @@ async def _live(
         registry=registry,
         settings=handlers.settings(),
         standalone=True,
+        identity="inferencekey-operator",  # type: ignore[arg-type] # else kopf asks for a name that a pod's user has not
         clusterwide=not namespaces,
         namespaces=namespaces,
     )

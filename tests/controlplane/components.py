@@ -151,6 +151,7 @@ class Layout:
             "--bind-address=0.0.0.0",
             f"--advertise-address={self.node}",
             "--authorization-mode=Node,RBAC",
+            "--kubelet-preferred-address-types=InternalIP",
             f"--kubelet-client-certificate={self._pki('kubelet-client.crt')}",
             f"--kubelet-client-key={self._pki('kubelet-client.key')}",
         ]

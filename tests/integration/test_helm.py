@@ -26,7 +26,7 @@ from controlplane.access import Cluster
 from controlplane.cluster import start
 from harness import permissions
 from harness.api import Api, Json
-from harness.lives import executed
+from harness.lives import executed_by
 from harness.operators import Operator, Surroundings
 from harness.simulator import behaving
 from harness.team import Team
@@ -99,7 +99,7 @@ def notes(release: Release) -> str:
 
 @dataclass
 class Pod:
-    """The operator as a pod would run it: arguments, variables, account."""
+    """The operator as a pod would run it: arguments, variables, account, and a user without a name."""
 
     cluster: Cluster
     api: Api
@@ -107,13 +107,15 @@ class Pod:
 
     def operator(self) -> Operator:
         """Not started yet."""
-        rendered = self.api.get(DEPLOYMENT)["spec"]["template"]["spec"]["containers"][0]
+        spec = self.api.get(DEPLOYMENT)["spec"]["template"]["spec"]
+        rendered = spec["containers"][0]
         command, *arguments = rendered["args"]
         assert command == "run"
         url = next(each["value"] for each in rendered["env"] if each["name"] == "INFERENCEKEY_BASE_URL")
         account = permissions.kubeconfig(self.cluster)
         permissions.in_force(self.cluster, account)
-        return Operator(Surroundings(self.api, account, url, self.log, begin=executed), *arguments)
+        begin = executed_by(spec["securityContext"]["runAsUser"])
+        return Operator(Surroundings(self.api, account, url, self.log, begin=begin), *arguments)
 
 
 @pytest.fixture(scope="module")

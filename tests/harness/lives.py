@@ -61,9 +61,10 @@ def executed_by(user: int) -> Begin:
 
 
 def _executed(before: Sequence[str], arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Life:
+    """What comes before is outermost: another user namespace undoes what a process was bound by."""
     with log.open("ab") as output:
         return subprocess.Popen(
-            bound_to_us([*before, sys.executable, "-m", "inferencekey_operator", *arguments]),
+            [*before, *bound_to_us([sys.executable, "-m", "inferencekey_operator", *arguments])],
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -7,7 +7,7 @@ BIN := .venv/bin
 UV_VERSION := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' requirements.lock)
 export PYTHONPATH := tests
 
-.PHONY: setup demo picture test test-tools e2e-argocd chaos bench check controlplane tools generate manifests lock clean help
+.PHONY: setup demo picture test test-tools e2e-argocd e2e-pods chaos bench check controlplane tools generate manifests lock clean help
 
 setup: .venv/ready ## make .venv with the console scripts
 
@@ -41,6 +41,9 @@ test-tools: check controlplane tools ## the tests of what the tests, the demo an
 e2e-argocd: controlplane ## a real Argo CD beside the operator; builds it once, in about 10 minutes
 	@$(BIN)/python -m argocd.binaries
 	@$(BIN)/python -m pytest tests/integration/argocd $(PYTEST_ARGS)
+
+e2e-pods: controlplane ## the image and the chart in real pods, by kind or as root on a Debian; 3 minutes, and 3 more at first
+	@$(BIN)/python -m pods $(PYTEST_ARGS)
 
 chaos: setup ## seeded faults, crashes and edits of both sides, until something breaks; SECONDS=, SEED=, STEPS=, TRACE=1
 	@PYTHONHASHSEED=0 $(BIN)/python -m chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \

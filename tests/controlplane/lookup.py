@@ -71,7 +71,7 @@ def find(environment: Mapping[str, str] = os.environ, progress: Progress | None 
     found = _existing(environment) or _assets(environment) or _cached(kit, environment)
     if found is not None:
         return found
-    kind = _kind(environment)
+    kind = docker_kind(environment)
     if isinstance(kind, Kind):
         return kind
     go = build.go_problem(kit, environment)
@@ -112,7 +112,7 @@ def _cached(kit: Kit, environment: Mapping[str, str]) -> Binaries | None:
     return Binaries(built, "a cached build") if built is not None else None
 
 
-def _kind(environment: Mapping[str, str]) -> Kind | str:
+def docker_kind(environment: Mapping[str, str]) -> Kind | str:
     """Kind, or what of it does not answer."""
     paths = {name: which(name, path=environment.get("PATH")) for name in ("kind", "docker", "kubectl")}
     absent = [name for name, path in paths.items() if path is None]

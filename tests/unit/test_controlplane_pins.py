@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from controlplane import pins
+from pods import binaries
 
 
 def test_versions_are_read_from_go_mod() -> None:
@@ -26,6 +27,18 @@ def test_staging_modules_are_of_the_same_release() -> None:
     assert len(replaced) > 30
     expected = "v0" + pins.kubernetes_version().removeprefix("v1")
     assert [entry for entry in replaced if entry[0] != entry[1] or entry[2] != expected] == []
+
+
+def test_a_node_is_of_the_same_release() -> None:
+    """What `make e2e-pods` builds beside the control plane is of its Kubernetes, module by module."""
+    ours, theirs = (
+        re.findall(
+            r"^go .+|^godebug .+|^\s+k8s\.io/kubernetes .+|.+ => .+", (module / "go.mod").read_text(), re.MULTILINE
+        )
+        for module in (binaries.MODULES, pins.MODULES / "kubernetes")
+    )
+    assert len(ours) > 30
+    assert ours == theirs
 
 
 def test_recipes_make_every_binary() -> None:

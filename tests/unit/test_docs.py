@@ -403,9 +403,10 @@ def test_every_target_is_described() -> None:
 
 
 def test_what_was_proven_is_what_is_pinned() -> None:
-    """The page says on which Argo CD and Kubernetes it was seen, and those are the versions that would run now."""
+    """The pages say on which Argo CD and Kubernetes it was seen, and those are the versions that would run now."""
     told = page("docs/gitops.md").section("Proven")
     assert f"Argo CD {binaries.version()} on Kubernetes {kubernetes_version()}" in " ".join(told.split())
+    assert f"Kubernetes {kubernetes_version()}" in page("docs/install.md").section("Proven in pods")
 
 
 def test_every_example_is_mentioned() -> None:

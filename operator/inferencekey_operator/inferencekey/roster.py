@@ -229,16 +229,20 @@ class Roster:
 
     async def phases(self, slug: str) -> AsyncGenerator[Phase, None]:
         """One readiness stream of a workload; raises at once while the gate is closed."""
-        self._raise_while_closed()
+        await self._pass_the_gate()
         async with aclosing(self._client.phases(self._token, self.project, slug)) as stream:
             async for phase in stream:
                 yield phase
 
+    async def _pass_the_gate(self) -> None:
+        """After a trouble, one list goes ahead of all else."""
+        self._raise_while_closed()
+        if self._trouble is not None:
+            await self.look(self._closed_until)
+
     async def _write(self, call: Callable[[], Awaitable[_Answer]]) -> _Answer:
         async with self._places:
-            self._raise_while_closed()
-            if self._trouble is not None:
-                await self.look(self._closed_until)
+            await self._pass_the_gate()
             await self._bucket.take()
             try:
                 answer = await call()

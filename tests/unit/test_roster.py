@@ -371,6 +371,19 @@ async def test_when_the_gate_opens_one_list_goes_ahead_of_all_writes() -> None:
 
 
 @virtual
+async def test_a_tick_that_comes_after_anothers_probe_sends_none() -> None:
+    """A stream or a write that waited for the same moment was first, and its list failed."""
+    watcher = Watcher(ScriptedPlatform())
+    watcher.platform.down = DOWN
+    await settled(watcher.roster.look())
+    await asyncio.sleep(1.1)
+    await settled(watcher.roster.create({"slug": "a"}))
+    await watcher.roster.refresh()
+
+    assert [name for _, name in watcher.platform.calls] == ["list", "list"]
+
+
+@virtual
 async def test_waits_grow_up_to_the_interval() -> None:
     """One, two, four … seconds, up to a tenth less; so that control is back within one interval."""
     watcher = Watcher(ScriptedPlatform(), Pace(interval=10.0))

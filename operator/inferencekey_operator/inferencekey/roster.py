@@ -185,7 +185,12 @@ class Roster:
         return max(self.began, self._born) + interval - now
 
     async def refresh(self) -> None:
-        """One list now, or the one under way; the interval's tick. Errors are kept as `trouble`."""
+        """One list now, or the one under way; the interval's tick. Errors are kept as `trouble`.
+
+        None while the gate is closed: somebody's probe came just before this one, and failed.
+        """
+        if self._trouble is not None and self.due_in(0.0) > 0:
+            return
         try:
             await self._join()
         except OperatorError as error:

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from controlplane import build, kept
+from controlplane import kept
 from controlplane.pins import Kit, Recipe
 from controlplane.progress import Progress
 
@@ -49,13 +49,7 @@ def kit() -> Kit:
 
 def find(environment: Mapping[str, str] = os.environ) -> Path:
     """The folder of the binaries, built if there is none yet. Raises build.BuildFailedError."""
-    found = kept.found(kit(), environment)
-    if found is not None:
-        return found
-    problem = build.go_problem(kit(), environment)
-    if problem is not None:
-        raise build.BuildFailedError(f"Argo CD is built with Go: {problem}")
-    return kept.build(kit(), environment, Progress(sys.stderr))
+    return kept.find(kit(), environment, Progress(sys.stderr))
 
 
 def sources() -> Path:

@@ -26,6 +26,17 @@ def found(kit: Kit, environment: Mapping[str, str]) -> Path | None:
     return built if cache.holds_all(built, kit.binaries) else None
 
 
+def find(kit: Kit, environment: Mapping[str, str], progress: Progress) -> Path:
+    """The folder of a build, made now if there is none yet. Raises build.BuildFailedError, also where Go cannot."""
+    there = found(kit, environment)
+    if there is not None:
+        return there
+    problem = builder.go_problem(kit, environment)
+    if problem is not None:
+        raise builder.BuildFailedError(f"{kit.title} is built with Go: {problem}")
+    return build(kit, environment, progress)
+
+
 def build(kit: Kit, environment: Mapping[str, str], progress: Progress, faster: str = "") -> Path:
     """The folder of a build, made now unless another process makes it. Raises build.BuildFailedError.
 

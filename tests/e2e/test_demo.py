@@ -147,7 +147,7 @@ def test_the_whole_round_without_a_terminal(marks: Marks, tmp_path: Path) -> Non
 
 
 @pytest.mark.tools
-@pytest.mark.parametrize("moment", ["1 of 4", "4 of 4", "until all"])
+@pytest.mark.parametrize("moment", ["1 of 4", "4 of 4", "examples/", "until all"])
 def test_interrupted_in_a_terminal(marks: Marks, moment: str) -> None:
     """Ctrl-C ends it at once, in order and without a traceback, and leaves neither processes nor files."""
     demo = Terminal(marks)

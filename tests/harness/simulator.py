@@ -17,11 +17,11 @@ READINESS_SECONDS = 0.3
 
 
 @contextmanager
-def simulator(folder: Path, *, host: str = "127.0.0.1") -> Iterator[Admin]:
+def simulator(folder: Path) -> Iterator[Admin]:
     """A platform that serves new workloads within a moment; every request is a line in `folder`/log."""
     url = folder / "url"
     command = [sys.executable, "-m", "inferencekey_simulator", "serve", "--port=0", f"--url-file={url}", "--verbose"]
-    options = [f"--host={host}", f"--env-file={folder / 'env'}", f"--readiness-seconds={READINESS_SECONDS}"]
+    options = [f"--env-file={folder / 'env'}", f"--readiness-seconds={READINESS_SECONDS}"]
     with log_of(folder).open("wb") as log:
         process = subprocess.Popen(
             bound_to_us([*command, *options]), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT

@@ -25,7 +25,7 @@ from inferencekey_simulator.admin import Admin
 from integration.manifests import manifest
 
 SIZE = 1000
-INTERVAL = 1.0
+INTERVAL = 2.0
 AT_ONCE = 16
 BOUND = 300.0
 """Seconds; a quarter of a minute to half of one is usual for a thousand, on two cores that do nothing else."""

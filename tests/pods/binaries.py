@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from controlplane import build, kept, pins
+from controlplane import kept, pins
 from controlplane.pins import Kit
 from controlplane.progress import Progress
 
@@ -29,10 +29,4 @@ def kit() -> Kit:
 
 def find(progress: Progress, environment: Mapping[str, str] = os.environ) -> Path:
     """The folder of the binaries, built if there is none yet. Raises build.BuildFailedError."""
-    found = kept.found(kit(), environment)
-    if found is not None:
-        return found
-    problem = build.go_problem(kit(), environment)
-    if problem is not None:
-        raise build.BuildFailedError(f"a kubelet is built with Go: {problem}")
-    return kept.build(kit(), environment, progress)
+    return kept.find(kit(), environment, progress)

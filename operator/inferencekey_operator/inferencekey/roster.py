@@ -189,9 +189,8 @@ class Roster:
 
         None while the gate is closed: somebody's probe came just before this one, and failed.
         """
-        if self._trouble is not None and self.due_in(0.0) > 0:
-            return
         try:
+            self._raise_while_closed()
             await self._join()
         except OperatorError as error:
             log.debug("no list of project %s: %s", self.project, error)

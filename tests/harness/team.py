@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.api import EVENTS, WORKLOADS, Api, Json
-from harness.waiting import eventually
+from harness.waiting import equals, eventually
 from inferencekey_simulator.admin import Admin
 from integration.manifests import Kubectl, manifest
 
@@ -140,6 +140,14 @@ class Team:
             about = told.setdefault(event["regarding"]["name"], [])
             about.append(Told(event["type"], event["reason"], event["note"], count))
         return told
+
+    def until_told(self, name: str, count: int = 2) -> None:
+        """Back when so many Events about it are stored, which come after the status that they speak of.
+
+        Two are those of a Workload that was made and became ready. What asserts that nothing more is written begins
+        here.
+        """
+        eventually(lambda: len(self.events(name)), equals(count))
 
     # -- the platform ------------------------------------------------------------------------------------------
 

@@ -181,6 +181,8 @@ def test_across_a_restart(pair: tuple[Team, Team], operator: Operator, audit: Au
     """Nothing is written and nothing changes hands."""
     first, second = pair
     _settled(first, second)
+    first.until_told(NAME)
+    second.until_told(NAME, 1)
     before, since = audit.mark(), first.platform.last()
     assert operator.stop() == 0
     operator.start()

@@ -166,6 +166,7 @@ def test_nothing_is_written_after_a_crash(team: Team, operator: Operator, audit:
     """A crash at rest is a restart like any other: after the Lease ran out it goes on, and writes nothing."""
     team.declare("support-bot")
     team.until_ready("support-bot")
+    team.until_told("support-bot")
     before, since = audit.mark(), team.platform.last()
     operator.kill()
     operator.start()

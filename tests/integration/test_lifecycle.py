@@ -75,7 +75,7 @@ def test_a_creation_is_as_few_writes_as_can_be(team: Team, audit: Audit, platfor
             eventually(team.slugs)
             platform.phase(team.name, "support-bot", phase)
             eventually(lambda: team.status("support-bot").get("readiness", {}).get("phase"), equals(phase))
-    eventually(lambda: len(team.events("support-bot")), equals(2))
+    team.until_told("support-bot")
     writes = Counter(f"{write.verb} {write.resource}" for write in audit.writes(before, team.name))
     assert writes == {
         "patch workloads": 1,
@@ -101,8 +101,7 @@ def test_nothing_is_written_while_nothing_happens(team: Team, audit: Audit) -> N
     for number in range(3):
         team.declare(f"bot-{number}")
     for number in range(3):
-        team.until_ready(f"bot-{number}")
-    team.pass_intervals(1)
+        team.until_told(f"bot-{number}")
     before, since = audit.mark(), team.platform.last()
     team.pass_intervals(5)
     assert audit.writes(before, team.name) == []
@@ -113,6 +112,7 @@ def test_nothing_is_written_at_a_restart(team: Team, audit: Audit, operator: Ope
     """Neither to Kubernetes nor to the platform; and the next edit is seen as if nothing had been."""
     team.declare("support-bot")
     team.until_ready("support-bot")
+    team.until_told("support-bot")
     before, since = audit.mark(), team.platform.last()
     assert operator.stop() == 0
     operator.start()

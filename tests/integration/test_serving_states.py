@@ -124,6 +124,7 @@ def test_steps_are_written_together(alone: Team, audit: Audit) -> None:
     eventually(alone.slugs)
     alone.platform.phase(alone.name, NAME, "bootstrapping", None, "step-0")
     _until_phase(alone, NAME, "bootstrapping")
+    alone.until_told(NAME, 1)
     before = audit.mark()
     for number in range(1, 9):
         alone.platform.phase(alone.name, NAME, "bootstrapping", None, f"step-{number}")

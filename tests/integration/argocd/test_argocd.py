@@ -77,6 +77,7 @@ def test_synced_and_healthy_and_then_silence(team: Team, application: Applicatio
     assert TRACKED not in endpoint["metadata"].get("annotations", {})
     assert "app.kubernetes.io/instance" not in endpoint["metadata"].get("labels", {})
 
+    team.until_told(NAME)
     mark, since = audit.mark(), team.platform.last()
     seen = team.workload(NAME)
     for _ in range(5):

@@ -65,8 +65,11 @@ class Api:
         return self._answer(self._http.post(path, json=body))
 
     def objection(self, path: str, body: Json) -> str:
-        """What is said against a new object in a collection, which is not made; empty where nothing is."""
-        response = self._http.post(path, params={"dryRun": "All"}, json=body)
+        """What is said against a new object in a collection, which is not made; empty where nothing is.
+
+        Unknown fields are refused, as kubectl asks for it.
+        """
+        response = self._http.post(path, params={"dryRun": "All", "fieldValidation": "Strict"}, json=body)
         return "" if response.is_success else str(response.json()["message"])
 
     def patch(self, path: str, body: Json) -> Json:

@@ -7,18 +7,16 @@ a crowd ends: neither a Workload that waits for an operator, nor a fault of the 
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
-from subprocess import CompletedProcess
 
 import httpx
 
 from controlplane.access import Cluster
 from harness.api import WORKLOADS, Api, Json
 from harness.team import Team
-from harness.teams import ends_soon
+from harness.teams import ends_soon, kubectl_in
 from inferencekey_simulator.admin import Admin
 from integration.manifests import manifest
 from unit.invariants import check_status
@@ -42,12 +40,7 @@ class Crowd:
         """A namespace without a Secret, and a project on the platform."""
         name = f"crowd-{secrets.token_hex(4)}"
         self.api.create("/api/v1/namespaces", {"metadata": {"name": name}})
-
-        def kubectl(*arguments: str, document: object = None, check: bool = True) -> CompletedProcess[str]:
-            stdin = None if document is None else json.dumps(document)
-            return self._cluster.kubectl("-n", name, *arguments, stdin=stdin, check=check)
-
-        made = Team(name, kubectl, self.api, self.platform)
+        made = Team(name, kubectl_in(self._cluster, name), self.api, self.platform)
         self._teams.append(made)
         return made
 

@@ -13,17 +13,35 @@ from subprocess import CompletedProcess
 
 from controlplane.access import Cluster
 from controlplane.cluster import ControlPlane
-from harness.api import Api
+from harness.api import WORKLOADS, Api
 from harness.team import Team
 from inferencekey_simulator.admin import Admin
+from integration.manifests import Kubectl
 
 
-def leave(cluster: Cluster, namespace: str) -> None:
-    """Take away what a team had; its Namespace, too, unless the cluster itself ends soon: that takes 70 requests."""
+def kubectl_in(cluster: Cluster, namespace: str) -> Kubectl:
+    """The real kubectl in a namespace: `kubectl("apply", "-f", "-", document=..., check=False)`."""
+
+    def run(*arguments: str, document: object = None, check: bool = True) -> CompletedProcess[str]:
+        stdin = None if document is None else json.dumps(document)
+        return cluster.kubectl("-n", namespace, *arguments, stdin=stdin, check=check)
+
+    return run
+
+
+@contextmanager
+def fresh_namespace(cluster: Cluster, api: Api) -> Iterator[str]:
+    """A namespace without anything in it, whose Workloads are on their way out when the context has ended.
+
+    It goes itself, too, unless the cluster ends soon: that takes 70 requests.
+    """
+    name = f"test-{secrets.token_hex(4)}"
+    api.create("/api/v1/namespaces", {"metadata": {"name": name}})
+    yield name
     if ends_soon(cluster):
-        cluster.kubectl("-n", namespace, "delete", "ikw", "--all", "--wait=false", check=False)
+        api.delete(f"{WORKLOADS}/namespaces/{name}/workloads")
     else:
-        cluster.kubectl("delete", "namespace", namespace, "--wait=false", "--ignore-not-found")
+        api.delete(f"/api/v1/namespaces/{name}")
 
 
 def ends_soon(cluster: Cluster) -> bool:
@@ -34,14 +52,7 @@ def ends_soon(cluster: Cluster) -> bool:
 @contextmanager
 def another_team(cluster: Cluster, api: Api, platform: Admin) -> Iterator[Team]:
     """A namespace with its Secret and a project; cleared away when the context ends."""
-    name = f"test-{secrets.token_hex(4)}"
-
-    def kubectl(*arguments: str, document: object = None, check: bool = True) -> CompletedProcess[str]:
-        stdin = None if document is None else json.dumps(document)
-        return cluster.kubectl("-n", name, *arguments, stdin=stdin, check=check)
-
-    cluster.kubectl("create", "namespace", name)
-    team = Team(name, kubectl, api, platform)
-    team.secret()
-    yield team
-    leave(cluster, name)
+    with fresh_namespace(cluster, api) as name:
+        team = Team(name, kubectl_in(cluster, name), api, platform)
+        team.secret()
+        yield team

@@ -6,11 +6,8 @@ has none: there are never two. It lasts for a module. Where the control plane is
 
 from __future__ import annotations
 
-import json
-import secrets
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import pytest
 
@@ -26,7 +23,7 @@ from harness.crowd import Crowd, crowd_of
 from harness.operators import Operator, Surroundings
 from harness.simulator import simulator
 from harness.team import Team
-from harness.teams import leave
+from harness.teams import fresh_namespace, kubectl_in
 from inferencekey_simulator.admin import Admin
 from integration.manifests import Kubectl
 
@@ -45,23 +42,16 @@ def control_plane() -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def namespace(control_plane: Cluster) -> Iterator[str]:
+def namespace(control_plane: Cluster, api: Api) -> Iterator[str]:
     """A fresh namespace; its Workloads are on their way out when the test is over."""
-    name = f"test-{secrets.token_hex(4)}"
-    control_plane.kubectl("create", "namespace", name)
-    yield name
-    leave(control_plane, name)
+    with fresh_namespace(control_plane, api) as name:
+        yield name
 
 
 @pytest.fixture
 def kubectl(control_plane: Cluster, namespace: str) -> Kubectl:
     """The real kubectl in the test's namespace: `kubectl("apply", "-f", "-", document=..., check=False)`."""
-
-    def run(*arguments: str, document: object = None, check: bool = True) -> CompletedProcess[str]:
-        stdin = None if document is None else json.dumps(document)
-        return control_plane.kubectl("-n", namespace, *arguments, stdin=stdin, check=check)
-
-    return run
+    return kubectl_in(control_plane, namespace)
 
 
 @pytest.fixture(scope="session")

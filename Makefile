@@ -6,6 +6,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV_VERSION := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' requirements.lock)
 export PYTHONPATH := tests
+# Else each of the many processes of a test run would compile everything that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup demo picture test test-tools e2e-argocd e2e-pods chaos bench check controlplane tools generate manifests lock clean help
 

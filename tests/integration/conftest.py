@@ -102,11 +102,14 @@ def module_operator(
     control_plane: Cluster, surroundings: Surroundings, operator_options: tuple[str, ...]
 ) -> Iterator[Operator]:
     """The operator of a module, not started yet. It is never refused what it asks of Kubernetes."""
+    log = control_plane.audit_log
+    audit = Audit(log, surroundings.api, permissions.USER) if log is not None else None
+    began = audit.mark() if audit is not None else 0
     running = Operator(surroundings, *operator_options)
     yield running
     running.close()
-    if control_plane.audit_log is not None:
-        asked = Audit(control_plane.audit_log, surroundings.api, permissions.USER).requests()
+    if audit is not None:
+        asked = audit.requests(began)
         assert [str(request) for request in asked if not request.allowed] == []
 
 

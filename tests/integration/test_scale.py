@@ -1,4 +1,4 @@
-"""A thousand Workloads of one project: the cost of looking at them does not grow with their number.
+"""Hundreds of Workloads of one project: the cost of looking at them does not grow with their number.
 
 The tests share one fleet, in the order in which they stand here; the last one deletes it.
 """
@@ -24,11 +24,11 @@ from harness.waiting import equals, eventually
 from inferencekey_simulator.admin import Admin
 from integration.manifests import manifest
 
-SIZE = 1000
+SIZE = 500
 INTERVAL = 2.0
 AT_ONCE = 16
 BOUND = 300.0
-"""Seconds; a quarter of a minute to half of one is usual for a thousand, on two cores that do nothing else."""
+"""Seconds; a quarter of a minute to half of one is usual, on two cores that do nothing else."""
 PROJECT = "fleet"
 NAMES = [f"bot-{number:04}" for number in range(SIZE)]
 
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("operator")
 
 @dataclass(frozen=True)
 class Fleet:
-    """A thousand Workloads that are ready, with all Events told."""
+    """Workloads that are ready, with all Events told."""
 
     team: Team
     seconds: float
@@ -58,7 +58,7 @@ def operator_options(shown: Scrape) -> tuple[str, ...]:
 
 @pytest.fixture(scope="module")
 def fleet(api: Api, platform: Admin, module_operator: Operator) -> Iterator[Fleet]:
-    """A thousand, applied at once."""
+    """All applied at once."""
     module_operator.see_to_it()
     api.create("/api/v1/namespaces", {"metadata": {"name": PROJECT}})
     team = Team(PROJECT, lambda *_, **__: pytest.fail("not by kubectl"), api, platform)
@@ -73,7 +73,7 @@ def fleet(api: Api, platform: Admin, module_operator: Operator) -> Iterator[Flee
 
 
 def test_each_is_made_once(fleet: Fleet) -> None:
-    """A thousand creations, no twin, and few lists: those who wait at the same moment share one."""
+    """As many creations, no twin, and few lists: those who wait at the same moment share one."""
     calls = fleet.team.platform.counters(PROJECT)
     assert fleet.team.slugs() == NAMES
     assert (calls["create"], calls["update"], calls["delete"]) == (SIZE, 0, 0)
@@ -136,10 +136,10 @@ def test_one_that_drifts_is_found_among_them(fleet: Fleet) -> None:
     """Within an interval or two, and no other is touched."""
     team = fleet.team
     since = team.platform.last()
-    team.platform.edit(PROJECT, NAMES[500], model_name="another")
-    eventually(lambda: team.live(NAMES[500])["model_name"], equals("llama-3"), within=4 * INTERVAL)
+    team.platform.edit(PROJECT, NAMES[SIZE // 2], model_name="another")
+    eventually(lambda: team.live(NAMES[SIZE // 2])["model_name"], equals("llama-3"), within=4 * INTERVAL)
     team.pass_intervals(2)
-    assert team.platform_writes(since) == [f"update {NAMES[500]}"]
+    assert team.platform_writes(since) == [f"update {NAMES[SIZE // 2]}"]
 
 
 def test_all_are_deleted(fleet: Fleet, api: Api) -> None:

@@ -74,6 +74,8 @@ class Creation:
     """How often a status told of another phase of readiness than before, over all Workloads."""
     rows: int
     """Workloads that the project had on the platform then."""
+    stored: int = 0
+    """Bytes, as JSON, of what stays in Kubernetes of it: Workloads and ConfigMaps."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""Puts a result into docs/cost.md: the block of figures, the charts, and the result itself beside them.
+"""Puts a result into docs/cost.md and docs/scale.md: figures, charts, the outlook, and the result itself beside them.
 
-Only what stands between the two marks is replaced, and only whole. The page's words are people's.
+Only what stands between the two marks of a page is replaced, and only whole. The pages' words are people's.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from bench.charts import Chart
 from bench.figures import cell, contestants, figures, sizes
 from bench.measures import MEASURES, Measure
 from bench.numbers import Result
-from bench.wording import TITLES, circumstances, spread, verdict
+from bench.outlook import AHEAD, outlook
+from bench.wording import TITLES, circumstances, rounded, spread, verdict
 
 ROOT = Path(__file__).parents[1]
 PAGE = Path("docs") / "cost.md"
+OUTLOOK = Path("docs") / "scale.md"
 FOLDER = Path("docs") / "cost"
 RESULT = FOLDER / "result.json"
 
@@ -31,15 +33,26 @@ _CHARTS = {
 
 def publish(result: Result, root: Path = ROOT) -> None:
     """Rewrites the page's block, the charts and the result in `root`."""
-    page = root / PAGE
-    text = page.read_text(encoding="utf-8")
-    if not _BLOCK.search(text):
-        raise ValueError(f"{page} has no block of figures")
+    blocks = {root / PAGE: block(result), root / OUTLOOK: prospects(result)}
+    for path in blocks:
+        if not _BLOCK.search(path.read_text(encoding="utf-8")):
+            raise ValueError(f"{path} has no block of figures")
     (root / FOLDER).mkdir(exist_ok=True)
     results.write(result, root / RESULT)
     for name, chart in charts(result).items():
         (root / FOLDER / f"{name}.svg").write_text(chart.svg(), encoding="utf-8")
-    page.write_text(_BLOCK.sub(lambda _: block(result), text), encoding="utf-8")
+    for path, figured in blocks.items():
+        text = path.read_text(encoding="utf-8")
+        path.write_text(_BLOCK.sub(lambda _, figured=figured: figured, text), encoding="utf-8")  # type: ignore[misc]
+
+
+def prospects(result: Result) -> str:
+    """All that stands between the marks of the outlook."""
+    heads = ["Workloads", *(f"{size:,}" for size in AHEAD), "with S shards"]
+    lines = [_row(heads), _row(["---", *["---:"] * len(AHEAD), "---"])]
+    lines += [_row([each.title, *map(rounded, each.values), each.shards]) for each in outlook(result)]
+    measured = " and ".join(f"{size:,}" for size in sizes(result))
+    return "\n".join(["", *lines, "", f"Computed from what was measured with {measured} Workloads.", "", ""])
 
 
 def block(result: Result) -> str:

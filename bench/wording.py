@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from bench.figures import Figure, Spread
 from bench.numbers import Conditions
 
@@ -14,6 +16,14 @@ def number(value: float, digits: int) -> str:
     """With thousands apart; `-0` is no number."""
     text = f"{value:,.{digits}f}"
     return text.removeprefix("-") if float(text.replace(",", "")) == 0 else text
+
+
+def rounded(value: float) -> str:
+    """To two figures: more would be a claim."""
+    if value <= 0:
+        return "0"
+    digits = 1 - math.floor(math.log10(value))
+    return number(round(value, digits), max(0, digits))
 
 
 def spread(of: Spread | None, digits: int) -> str:

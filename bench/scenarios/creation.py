@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 from bench.fleet import Fleet
 from bench.numbers import Creation, Quantiles
+from harness.api import WORKLOADS
+from harness.team import Team
 
 
 def creation(fleet: Fleet) -> Creation:
@@ -21,4 +25,11 @@ def creation(fleet: Fleet) -> Creation:
         span=meter.stop(),
         phases=fleet.stage.sights.phases(fleet.keys),
         rows=len(fleet.team.platform.workloads(fleet.team.name)),
+        stored=_bytes(fleet.team),
     )
+
+
+def _bytes(team: Team) -> int:
+    """Of the team's Workloads and ConfigMaps, packed as they are stored."""
+    paths = f"{WORKLOADS}/namespaces/{team.name}/workloads", f"/api/v1/namespaces/{team.name}/configmaps"
+    return sum(len(json.dumps(item, separators=(",", ":"))) for path in paths for item in team.api.items(path))

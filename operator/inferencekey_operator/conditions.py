@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from inferencekey_operator.drift import FieldDiff, declared_document, declared_leaves, fingerprint, too_deep
+from inferencekey_operator.drift import FieldDiff, beyond_reason, declared_document, declared_leaves, fingerprint
 from inferencekey_operator.errors import Actor, OperatorError, Reason
 from inferencekey_operator.inferencekey.wire import LiveWorkload
 from inferencekey_operator.plan import Adopt, Create, Plan
@@ -109,7 +109,7 @@ def _moved(workload: Workload) -> bool:
     applied = {record.field: record.declared for record in workload.status.last_applied}
     judged = {shown.field: shown.declared for shown in workload.status.drift.fields}
     declared = declared_document(workload)
-    return too_deep(declared) or any(
+    return beyond_reason(declared) or any(
         applied.get(leaf.field) != fingerprint(leaf.declared) and judged.get(leaf.field) != _show(leaf.declared)
         for leaf in declared_leaves(declared)
     )

@@ -49,8 +49,6 @@ def refuse_the_outdated(world: World, workload: Workload) -> None:
 async def create(world: World, workload: Workload, observed: Observed, step: Create) -> tuple[Workload, LiveWorkload]:
     """Record the intent, send, and make sure that what came of it is what was wanted."""
     slug, roster = observed.identity.slug, observed.roster
-    if slug in roster.unreadable:
-        raise PlatformFailure(Reason.PLATFORM_ERROR, "The platform lists this slug in a row that cannot be read.")
     workload = await _record_the_intent(world, workload)
     refuse_the_outdated(world, workload)
     answer = await _post(world, workload, observed, step)

@@ -6,6 +6,7 @@ another key or another platform: a token must not go where it was not meant to.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,9 @@ OF_THE_TOKEN = frozenset(
     (Reason.TOKEN_REJECTED, Reason.PROJECT_MISMATCH, Reason.SCOPE_INSUFFICIENT, Reason.WRONG_CREDENTIAL_TYPE)
 )
 """What the platform says of a token that another token would mend."""
+
+LONGEST_PROJECT = 253
+"""Characters of a project's slug, as in `spec.project`: the schema cannot look into a Secret."""
 
 _CONTROL_TOKEN = re.compile(r"ik_sdk_[0-9a-f]{8}_[0-9a-f]{64}")
 _TOKEN_ANYWHERE = re.compile(CREDENTIAL, re.IGNORECASE)
@@ -72,6 +76,13 @@ def credential(workload: Workload, secret: Mapping[str, str] | None, allowed: Al
         raise ConfigurationError(
             Reason.PROJECT_NOT_SET,
             f"Neither spec.project nor the key {PROJECT_KEY} of Secret {ref.name} names a project. Set one: "
+            + _patch(workload, PROJECT_KEY, "<project slug>"),
+        )
+    if len(project) > LONGEST_PROJECT or not project.isprintable() or _TOKEN_ANYWHERE.search(project):
+        raise ConfigurationError(
+            Reason.PROJECT_NOT_SET,
+            f"What spec.project or the key {PROJECT_KEY} of Secret {ref.name} has is no project's slug: it is longer "
+            f"than {LONGEST_PROJECT} characters, cannot be printed, or looks like a token. Nothing was called. Set it: "
             + _patch(workload, PROJECT_KEY, "<project slug>"),
         )
     return Credential(token, project, base_url)
@@ -203,8 +214,10 @@ def _remedy(workload: Workload, error: OperatorError) -> str:
 
 
 def _patch(workload: Workload, key: str, value: str) -> str:
+    """The command. What others wrote is quoted, as it may be pasted into a shell."""
     name, namespace = workload.spec.token_secret_ref.name, workload.namespace
-    return f'kubectl patch secret {name} -n {namespace} --type merge -p \'{{"stringData":{{"{key}":"{value}"}}}}\''
+    patch = json.dumps({"stringData": {key: value}}, separators=(",", ":"), ensure_ascii=False).replace("'", "'\\''")
+    return f"kubectl patch secret {name} -n {namespace} --type merge -p '{patch}'"
 
 
 def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:

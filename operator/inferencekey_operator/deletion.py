@@ -21,7 +21,7 @@ from inferencekey_operator.errors import Actor, OperatorError, PlatformFailure, 
 from inferencekey_operator.inferencekey.roster import Roster
 from inferencekey_operator.inferencekey.wire import LiveWorkload
 from inferencekey_operator.metrics import ORPHANS
-from inferencekey_operator.observe import CONFIRM_AFTER, deny, made_here
+from inferencekey_operator.observe import CONFIRM_AFTER, deny, made_here, refuse_the_nameless
 from inferencekey_operator.plan import Identity
 from inferencekey_operator.store import Memory
 from inferencekey_operator.workload import Workload
@@ -54,6 +54,7 @@ class Deletion:
             return
         row = self._find(workload, who, roster)
         if row is None:
+            refuse_the_nameless(who, roster)
             self._wait_until_certain(workload, roster)
             await self._release_the_absent(workload, roster)
             return

@@ -27,6 +27,8 @@ RECORD_BYTES = 75
 
 MOST_LEVELS = 100
 """How deep a declaration may be nested: whatever walks it goes as deep as it is."""
+MOST_VALUES = 2_000
+"""How many values it may hold, over all levels: a look takes time for each, in which nobody else is looked at."""
 
 Path = tuple[str, ...]
 
@@ -130,11 +132,15 @@ def declared_document(workload: Workload) -> dict[str, Any]:
     return {key: value for key, value in document.items() if value is not None}
 
 
-def too_deep(declared: Mapping[str, Any]) -> bool:
-    """Whether a declaration is nested deeper than anybody means: to be asked before it is walked."""
+def beyond_reason(declared: Mapping[str, Any]) -> bool:
+    """Whether a declaration is deeper or larger than anybody means: to be asked before it is walked."""
     level: list[Any] = [declared]
+    size = 0
     for _ in range(MOST_LEVELS):
         level = [inner for value in level for inner in _within_value(value)]
+        size += len(level)
+        if size > MOST_VALUES:
+            return True
         if not level:
             return False
     return True

@@ -10,11 +10,15 @@ from urllib.parse import quote
 
 from inferencekey_operator.inferencekey.wire import LiveWorkload
 from inferencekey_operator.plan import Identity
+from inferencekey_operator.redaction import redact
 from inferencekey_operator.workload import GROUP, KIND, VERSION, Workload
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "inferencekey-operator"
 SELECTOR = f"{MANAGED_BY}={MANAGER}"
+
+LONGEST_MODEL = 512
+"""Characters of a model's name, as in `spec.model`."""
 
 ASYNC_ONLY = frozenset({"reranker", "classification", "reward"})
 """Task types without a synchronous OpenAI route: they take jobs."""
@@ -43,9 +47,14 @@ def data(identity: Identity, live: LiveWorkload | None, task_type: str | None) -
     if kind in ASYNC_ONLY:
         return {**keys, "INFERENCEKEY_JOBS_URL": f"{url(identity)}/jobs"}
     keys["OPENAI_BASE_URL"] = f"{url(identity)}/v1"
-    if live is not None and live.model_name:
+    if live is not None and _fit_to_be_handed_on(live.model_name):
         keys["OPENAI_MODEL"] = live.model_name
     return keys
+
+
+def _fit_to_be_handed_on(model: str) -> bool:
+    """Not what the API server would store in another spelling or not at all, nor what holds a token."""
+    return 0 < len(model) <= LONGEST_MODEL and model.isprintable() and redact(model) == model
 
 
 def config_map(workload: Workload, keys: dict[str, str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import secrets
 import socket
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -114,6 +114,7 @@ class Recorder:
             await backlog.join()
 
     def _take(self, occurrence: Occurrence, slug: str = "") -> None:
+        occurrence = replace(occurrence, note=_in_bounds(occurrence.note))
         level = logging.WARNING if occurrence.warning else logging.INFO
         where = "/".join(part for part in (occurrence.namespace, occurrence.name) if part)
         fields = about(_key(occurrence), kind=occurrence.kind, slug=slug, reason=occurrence.reason)
@@ -207,9 +208,14 @@ class Recorder:
             "action": "Ensure",
             "reason": str(occurrence.reason),
             "type": "Warning" if occurrence.warning else "Normal",
-            "note": within_bytes(excerpt(occurrence.note, MOST_BYTES), MOST_BYTES),
+            "note": _in_bounds(occurrence.note),
             "regarding": {key: value for key, value in regarding.items() if value},
         }
+
+
+def _in_bounds(note: str) -> str:
+    """As much of it as the API server takes: nor is more of it kept, or logged."""
+    return within_bytes(excerpt(note, MOST_BYTES), MOST_BYTES)
 
 
 def _key(occurrence: Occurrence) -> Key:

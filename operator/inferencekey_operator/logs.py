@@ -15,7 +15,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from inferencekey_operator.keys import Key
-from inferencekey_operator.redaction import redact
+from inferencekey_operator.redaction import excerpt, printable, redact
+
+MOST_CHARACTERS = 4_096
+"""Of a message; and what cannot be printed is left out: what others wrote may hold lines and colours of its own."""
 
 _TOLD_BY_US = ("kopf._core.reactor.running", "kopf._core.reactor.orchestration", "kopf._cogs.clients.api")
 """Here kopf calls an error what it tries again, and shows the traceback of what ends it. It is begun anew then, and why
@@ -37,7 +40,11 @@ class _Text(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%dT%H:%M:%S")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
-        return " ".join(super().formatMessage(record).splitlines())
+        record.message = excerpt(record.message, MOST_CHARACTERS)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's own name
+        return "\n".join(map(printable, super().formatException(ei).splitlines()))
 
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record))
@@ -48,12 +55,12 @@ class _Json(logging.Formatter):
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
-            "message": record.getMessage(),
-            **getattr(record, "about", {}),
+            "message": excerpt(record.getMessage(), MOST_CHARACTERS),
+            **{field: printable(str(value)) for field, value in getattr(record, "about", {}).items()},
             "logger": record.name,
         }
         if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+            line["traceback"] = "\n".join(map(printable, self.formatException(record.exc_info).splitlines()))
         return redact(json.dumps(line, ensure_ascii=False, default=str))
 
 

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from inferencekey_operator.conditions import condition
 from inferencekey_operator.credentials import Credential, credential, identity, pinned_identity, refuse_secrets
-from inferencekey_operator.drift import MOST_LEVELS, declared_document, too_deep
+from inferencekey_operator.drift import MOST_LEVELS, MOST_VALUES, beyond_reason, declared_document
 from inferencekey_operator.errors import Actor, ConfigurationError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.roster import Roster
 from inferencekey_operator.inferencekey.wire import LiveWorkload
@@ -64,19 +64,19 @@ def _prepare(world: World, workload: Workload) -> tuple[OnDrift, dict[str, Any],
     """Everything that can be told without a call; while it cannot, no call is made for this Workload."""
     policy = drift_policy(world, workload)
     declared = declared_document(workload)
-    _refuse_the_endless(declared)
+    _refuse_the_boundless(declared)
     refuse_secrets(declared)
     secret = world.secrets.get(workload.namespace, workload.spec.token_secret_ref.name)
     found = credential(workload, secret, world.allowed)
     return policy, declared, found, identity(workload, found)
 
 
-def _refuse_the_endless(declared: Mapping[str, Any]) -> None:
-    if too_deep(declared):
+def _refuse_the_boundless(declared: Mapping[str, Any]) -> None:
+    if beyond_reason(declared):
         raise ConfigurationError(
             Reason.PLATFORM_REFUSED,
-            f"config or executionPolicyConfig is nested deeper than {MOST_LEVELS} levels, which no platform takes. "
-            "Nothing was sent. Correct the spec.",
+            f"config or executionPolicyConfig is nested deeper than {MOST_LEVELS} levels, or holds more than "
+            f"{MOST_VALUES} values, which no platform takes. Nothing was sent. Correct the spec.",
         )
 
 
@@ -118,13 +118,31 @@ def drift_policy(world: World, workload: Workload) -> OnDrift:
 
 
 def find(workload: Workload, who: Identity, roster: Roster) -> tuple[LiveWorkload | None, bool]:
-    """The row, and whether it is known to be this Workload's."""
+    """The row, and whether it is known to be this Workload's; raises where it is there and cannot be read."""
     recorded = workload.status.workload_id
     row = roster.by_id(recorded) if recorded else None
-    if row is not None and row.slug == who.slug:
-        return row, True
-    row = roster.by_slug(who.slug)
-    return row, row is not None and recorded is None and made_here(workload, row)
+    known = row is not None and row.slug == who.slug
+    if not known:
+        row = roster.by_slug(who.slug)
+        known = row is not None and recorded is None and made_here(workload, row)
+    if row is None:
+        refuse_the_nameless(who, roster)
+    elif row.unread:
+        raise PlatformFailure(
+            Reason.PLATFORM_ERROR,
+            "The platform lists the workload with a configuration that is nested too deep, has too many values, or "
+            "numbers that JSON has not. Nothing is compared. Correct it on the platform; it is looked at by itself.",
+        )
+    return row, known
+
+
+def refuse_the_nameless(who: Identity, roster: Roster) -> None:
+    """Raises where a row without an id that can be read has our slug: it is there, and nothing can be said of it."""
+    if who.slug in roster.unreadable:
+        raise PlatformFailure(
+            Reason.PLATFORM_ERROR,
+            "The platform lists this slug in a row that cannot be read. Nothing is sent. Looked at again by itself.",
+        )
 
 
 def made_here(workload: Workload, row: LiveWorkload) -> bool:

@@ -44,9 +44,13 @@ def excerpt(text: str, limit: int) -> str:
     since a token that is cut is harder to know.
     """
     beginning = text[: limit * _LOOKAHEAD]
-    visible = beginning if beginning.isprintable() else "".join(map(_visible, beginning))
-    shown = redact(" ".join(visible.split()))
+    shown = redact(" ".join(printable(beginning).split()))
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """Return `text` on one line, without control and format characters: fit for a terminal."""
+    return text if text.isprintable() else "".join(map(_visible, text))
 
 
 def within_bytes(text: str, limit: int) -> str:
@@ -61,6 +65,8 @@ def _shown(match: re.Match[str]) -> str:
 
 
 def _visible(character: str) -> str:
-    if character.isprintable() or character.isspace():
+    if character.isprintable():
         return character
+    if character.isspace():
+        return " "
     return "" if unicodedata.category(character) in _UNSEEN else " "

@@ -28,6 +28,9 @@ REFUSED_WAITS = (1.0, 2.0, 4.0, 5.0, 30.0, 60.0)
 TURN = 20.0
 """Seconds that a stream may stay open while others wait for a place."""
 
+MOST_PHASES = 8
+"""How many phases of one start are told at once. The platform has five, and one that makes up more is not believed."""
+
 OpenStream = Callable[[], AsyncGenerator[Phase, None]]
 
 
@@ -45,6 +48,8 @@ class Serving:
         self._interval = interval
         self._open: dict[Key, OpenStream] = {}
         self._phases: dict[Key, Readiness] = {}
+        self._heard: dict[Key, set[str]] = {}
+        """The phases of a start that goes on."""
         self._watched: dict[Key, _Watched] = {}
         self._looks: dict[Key, asyncio.TimerHandle] = {}
         self._places = asyncio.Semaphore(STREAMS)
@@ -87,6 +92,7 @@ class Serving:
         self._stop(key)
         self._open.pop(key, None)
         self._phases.pop(key, None)
+        self._heard.pop(key, None)
 
     def close(self) -> None:
         """No stream stays open."""
@@ -173,7 +179,18 @@ class Serving:
         old = self._phases.get(key)
         if new != old:
             self._phases[key] = new
-            self._told(key, old is None or old.phase != new.phase)
+            self._told(key, (old is None or old.phase != new.phase) and self._goes_on(key, phase))
+
+    def _goes_on(self, key: Key, phase: Phase) -> bool:
+        """Whether it tells of a start that goes on, and not to and fro as fast as a platform can write."""
+        if phase.terminal:  # the stream ends with it
+            self._heard.pop(key, None)
+            return True
+        heard = self._heard.setdefault(key, set())
+        if phase.phase in heard or len(heard) >= MOST_PHASES:
+            return False
+        heard.add(phase.phase)
+        return True
 
 
 async def _sleep(seconds: float) -> None:

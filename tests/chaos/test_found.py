@@ -106,6 +106,19 @@ def test_a_deletion_waits_for_what_is_being_made_again() -> None:
     assert (slugs(world), len(world.oracle.births)) == ([], 2)
 
 
+def test_a_deletion_believes_no_list_whose_row_cannot_be_read() -> None:
+    """A row with our slug and no id is no absence: nothing is let go while the platform cannot say what it has."""
+
+    async def scene(world: World) -> None:
+        workload = declare(world)
+        await asyncio.sleep(20.0)
+        fault(world, "respond", "list", status=200, body=[{"slug": "alpha"}], times=6)
+        world.objects.delete(world.name(workload))
+        await asyncio.sleep(60.0)
+
+    assert slugs(played(scene)) == []
+
+
 def test_a_creation_that_was_given_up_may_still_be_carried_out() -> None:
     """Long after the client's timeout: no second one is sent meanwhile."""
 

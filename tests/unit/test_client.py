@@ -26,7 +26,7 @@ from cryptography.x509.oid import NameOID
 
 from inferencekey_operator.errors import ConfigurationError, OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey import wire
-from inferencekey_operator.inferencekey.client import PlatformClient, checked_base_url, open_http
+from inferencekey_operator.inferencekey.client import PIECE, PlatformClient, checked_base_url, open_http, unpacked
 from inferencekey_simulator.app import serving
 from inferencekey_simulator.faults import Fault
 from inferencekey_simulator.platform import Platform
@@ -654,3 +654,55 @@ async def test_httpx_errors_do_not_leave_the_client(monkeypatch: pytest.MonkeyPa
             with pytest.raises(OperatorError) as caught:
                 await client.create(TOKEN, "team-a", BODY)
             assert SECRET[:12] not in str(caught.value), kind
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["http://xn--a/", "http://xn--zzzzzzzzz.com", "mailto:x", "http://[::1", "//xn--ls8h=.la/", "http://a:b", "\x7f"],
+)
+@pytest.mark.parametrize("write", [False, True])
+async def test_a_redirect_to_what_is_no_address_is_an_error_of_the_platform(location: str, write: bool) -> None:
+    """Nobody goes there, and reading it is no reason to fail in another way."""
+    answer = response(b"", f"Location: {location}", status="302 Found")
+    async with against(sends(answer)) as (_, client):
+        call = client.create(TOKEN, "team-a", BODY) if write else client.list_workloads(TOKEN, "team-a")
+        assert (await failing(call)).reason in (Reason.PLATFORM_REFUSED, Reason.PLATFORM_UNREACHABLE)
+
+
+async def test_no_cookie_is_even_read(recwarn: pytest.WarningsRecorder) -> None:
+    """Python's own reader warns with a traceback of a year that has thousands of digits."""
+    cookie = f"Set-Cookie: a=b; expires=01 Jan {'9' * 5_000} 00:00:00 GMT"
+    async with against(sends(response(b"[]", cookie))) as (_, client):
+        assert await client.list_workloads(TOKEN, "team-a") == b"[]"
+    assert not [warning for warning in recwarn if "cookie" in str(warning.message)]
+
+
+@pytest.mark.parametrize("coding", ["gzip, gzip", "br", "zstd", "deflate", "gzip;q=1", "x" * 999])
+async def test_what_is_packed_in_another_way_is_not_unpacked(coding: str) -> None:
+    """gzip is what was asked for; what was packed twice would be a gigabyte out of a kilobyte."""
+    answer = response(gzip.compress(gzip.compress(b"[]")), f"Content-Encoding: {coding}")
+    async with against(sends(answer)) as (server, client):
+        assert "cannot be unpacked" in (await failing(client.list_workloads(TOKEN, "team-a"))).message
+        assert b"accept-encoding: gzip\r\n" in server.requests[0].lower()
+
+
+async def test_what_unpacks_to_a_thousand_times_its_size_is_unpacked_in_pieces() -> None:
+    """So the limit holds before there is much more than it, for a list, and for what explains a refusal."""
+    packed = gzip.compress(b" " * 50_000_000)
+    request = httpx.Request("GET", "http://platform")
+    answer = httpx.Response(200, headers={"Content-Encoding": "gzip"}, content=once(packed), request=request)
+    sizes = [len(piece) async for piece in unpacked(answer)]
+    assert (sum(sizes), max(sizes)) == (50_000_000, PIECE)
+
+
+async def once(content: bytes) -> AsyncIterator[bytes]:
+    """As one chunk."""
+    yield content
+
+
+async def test_a_path_longer_than_an_address_is_not_sent() -> None:
+    """A project of many letters, each of which takes three times its size."""
+    async with against(sends(response(b"[]"))) as (server, client):
+        with pytest.raises(ConfigurationError):
+            await client.list_workloads(TOKEN, "é" * 30_000)
+        assert server.requests == []

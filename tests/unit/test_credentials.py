@@ -24,7 +24,7 @@ from inferencekey_operator.credentials import (
 from inferencekey_operator.drift import declared_document
 from inferencekey_operator.errors import Actor, ConfigurationError, OperatorError, PlatformFailure, Reason
 from inferencekey_operator.plan import Identity
-from inferencekey_operator.workload import TokenSecretRef
+from inferencekey_operator.workload import TokenSecretRef, WorkloadStatus
 from unit.builders import PLATFORM, SECRET_HALF, TOKEN, a_workload, agreed
 
 ALLOWED = Allowed(PLATFORM, ("inferencekey",), ("https://eu.inferencekey.com",))
@@ -388,3 +388,30 @@ def test_whatever_waits_for_a_person_comes_with_a_command(reason: Reason, messag
 def test_other_errors_are_left_as_they_are(error: OperatorError) -> None:
     """What heals by itself, or has its command already."""
     assert with_remedy(a_workload(), error) is error
+
+
+@pytest.mark.parametrize("project", ["p" * 254, "a\nb", "a\u202eb", "a\x00b", TOKEN, f"x{TOKEN}"])
+@pytest.mark.parametrize("declared", [False, True])
+def test_a_project_that_is_none_is_not_called(project: str, declared: bool) -> None:
+    """It would stand in an address, a status and a ConfigMap; a token that was put there by mistake as well."""
+    secret = SECRET if declared else SECRET | {"INFERENCEKEY_PROJECT": project}
+    error = refusal(secret, {"project": project} if declared else None)
+
+    assert error.reason is Reason.PROJECT_NOT_SET
+    assert SECRET_HALF[:16] not in error.message
+    assert len(error.message) < 1_024
+
+
+def test_a_command_that_repeats_what_others_wrote_runs_nothing_else() -> None:
+    """What was pinned once may hold a quote, and the message is there to be pasted."""
+    evil = "it's'; $(reboot) \"`"
+    workload = replace(
+        a_workload(),
+        status=replace(WorkloadStatus(), platform_url=PLATFORM, project_slug=evil, workload_slug="support-bot"),
+    )
+
+    with pytest.raises(ConfigurationError) as caught:
+        identity(workload, credential(workload, SECRET, ALLOWED))
+
+    words = shlex.split(caught.value.message[caught.value.message.index("kubectl patch") :])
+    assert json.loads(words[-1]) == {"stringData": {"INFERENCEKEY_PROJECT": evil}}

@@ -97,3 +97,9 @@ def test_there_is_never_a_token_in_it() -> None:
 
     assert "ik_" not in written
     assert SECRET_HALF not in written
+
+
+@pytest.mark.parametrize("model", ["m" * 513, "a\ud800", "a\nb", "a\x1b[1m", f"ik_sdk_a1b2c3d4_{SECRET_HALF}"])
+def test_a_model_that_no_configmap_should_hold_is_not_handed_on(model: str) -> None:
+    """Not what the API server would refuse, or store in another spelling for ever, and never a token."""
+    assert "OPENAI_MODEL" not in data(IDENTITY, a_live(model_name=model), None)

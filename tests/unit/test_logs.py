@@ -97,3 +97,22 @@ def test_a_stream_that_will_not_end_with_the_process_is_no_news(caplog: pytest.L
     assert [record.getMessage() for record in caplog.records if record.levelno > logging.DEBUG] == [
         "an error that nobody waited for"
     ]
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_what_others_wrote_draws_nothing_on_a_terminal(form: str) -> None:
+    """No colours, no cursor that moves, no text that runs backwards: not in words, fields or tracebacks."""
+    evil = "a\x1b[31mb\x9b2Jc\u202ed\x00e\x07\rf\x85g"
+    record = a_record("said %s", evil, error=raised(evil), **about(Key("team-a", evil), slug=evil))
+    line = formatter(form).format(record)
+    assert all(
+        part.isprintable()
+        for part in (line.split("\n") if form == "text" else json.loads(line)["traceback"].split("\n"))
+    )
+    assert form == "text" or line.isprintable()
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_line_has_a_bound(form: str) -> None:
+    """Whatever it quotes."""
+    assert len(formatter(form).format(a_record("said %s", "x" * 1_000_000))) < 5_000

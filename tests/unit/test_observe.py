@@ -601,3 +601,43 @@ async def test_a_declaration_without_end_is_refused_before_it_is_walked() -> Non
     assert caught.value.reason is Reason.PLATFORM_REFUSED
     assert place.lists == 0
     assert (await place.look(a_workload({"config": {"a": nested(90)}}))).live is not None
+
+
+@virtual
+async def test_a_declaration_of_countless_values_is_never_sent() -> None:
+    """Each look would take the time of all others; what has room goes on."""
+    place = await a_place()
+
+    with pytest.raises(ConfigurationError, match="more than 2000 values") as caught:
+        await place.look(a_workload({"config": {str(number): number for number in range(2_001)}}))
+
+    assert caught.value.reason is Reason.PLATFORM_REFUSED
+    assert place.lists == 0
+    assert (await place.look(a_workload({"config": {"list": list(range(1_900))}}))).live is not None
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("extra", [{"slug": "support-bot"}, {"id": "x" * 300, "slug": "support-bot"}])
+@virtual
+async def test_a_row_that_cannot_be_read_is_not_missing(recorded: bool, extra: dict[str, Any]) -> None:
+    """It has our slug: nothing is made beside it, and nobody is told that it went."""
+    place = await a_place()
+    place.platform.rows.clear()
+    place.platform.extra.append(extra)
+
+    with pytest.raises(PlatformFailure, match="cannot be read") as caught:
+        await place.look(agreed(a_workload()) if recorded else a_workload())
+
+    assert caught.value.reason is Reason.PLATFORM_ERROR
+
+
+@virtual
+async def test_a_row_with_a_configuration_beyond_reason_is_not_compared() -> None:
+    """What was not read would count as drift, and a repair would take it away."""
+    place = await a_place()
+    place.platform.rows = {"support-bot": row("support-bot", config=nested(200))}
+
+    with pytest.raises(PlatformFailure, match="nested too deep") as caught:
+        await place.look(agreed(a_workload()))
+
+    assert caught.value.reason is Reason.PLATFORM_ERROR

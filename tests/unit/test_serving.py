@@ -527,3 +527,34 @@ def test_at_the_end_nothing_stays_open(waiting: int) -> None:
         assert listener.platform.streams == 1
 
     check()
+
+
+@virtual
+async def test_a_platform_that_goes_to_and_fro_is_not_followed_at_its_pace() -> None:
+    """Each phase of a start is told at once when it comes first, and then as more of the same; another start is new."""
+    listener = Listener()
+    listener.follow(A)
+    await settle()
+    for number in range(20):
+        listener.platform.say(A, (SCHEDULING, BOOTSTRAPPING)[number % 2])
+        await settle()
+    assert [new for _, new in listener.told] == [True, True] + 18 * [False]
+
+    listener.platform.say(A, READY)
+    await settle()
+    listener.platform.present[A] = SCHEDULING
+    listener.follow(A)
+    await settle()
+    assert [new for _, new in listener.told[20:]] == [True, True]
+
+
+@virtual
+async def test_a_platform_that_makes_up_phases_is_believed_eight() -> None:
+    """Then they are steps, which are written once in a while."""
+    listener = Listener()
+    listener.follow(A)
+    await settle()
+    for number in range(50):
+        listener.platform.say(A, Phase(f"phase-{number}"))
+        await settle()
+    assert [new for _, new in listener.told] == 8 * [True] + 42 * [False]

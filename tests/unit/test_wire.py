@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, get_args
 
@@ -418,3 +419,50 @@ def test_a_date_without_the_answers_own_is_measured_from_now() -> None:
 def test_a_wish_is_heard_where_waiting_helps() -> None:
     """A Retry-After counts for 429 and 503, and not where a person must act."""
     assert [failed(status, retry_after="7").retry_after for status in (429, 503, 400)] == [7.0, 7.0, None]
+
+
+def nested(levels: int, inner: str = "1") -> str:
+    """JSON of so many objects, each in the other."""
+    return '{"a":' * levels + inner + "}" * levels
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        nested(101),
+        nested(600),
+        '{"a": 1e999}',
+        '{"a": [[-1e999]]}',
+        '{"a": [' + "0," * 20_001 + "0]}",
+    ],
+    ids=["deep", "deeper than a stack", "a number without end", "and one within lists", "endless"],
+)
+@pytest.mark.parametrize("field", ["config", "execution_policy_config"])
+def test_a_configuration_beyond_reason_is_not_read(field: str, config: str) -> None:
+    """The row is known by its id and slug, and what would break whoever walks it, or sends it back, is not kept."""
+    row = '{"id": "wl_1", "slug": "support-bot", "%s": %s}' % (field, config)  # noqa: UP031 - braces in both
+    assert wire.parse_list(f"[{row}]".encode()) == (replace(BARE, unread=True),)
+    with pytest.raises(PlatformFailure) as caught:
+        wire.parse_workload(row.encode())
+    assert (caught.value.reason, caught.value.uncertain) == (Reason.PLATFORM_ERROR, True)
+
+
+def test_a_configuration_that_is_only_large_is_read() -> None:
+    """A hundred levels, and thousands of values."""
+    for config in (nested(100), '{"a": [' + "0," * 9_000 + "0]}", '{"a": 1e308}'):
+        row = wire.parse_list(('[{"id": "wl_1", "slug": "a", "config": %s}]' % config).encode())[0]  # noqa: UP031
+        assert (row.unread, row.config) == (False, json.loads(config))
+
+
+@pytest.mark.parametrize("identifier", ["x" * 257, "wl_1\n", "wl_\ud800", "wl_\x1b[31m", "wl_\u202e1", "\x00"])
+def test_an_id_that_cannot_be_written_down_is_none(identifier: str) -> None:
+    """It would stand in a status, in Events and in a path; the slug is known to be taken."""
+    listing = wire.read_list(encoded([{"id": identifier, "slug": "a"}]))
+    assert listing == wire.Listing((), skipped=1, slugs_without_id=frozenset({"a"}))
+
+
+@pytest.mark.parametrize("piece", [b"[],", b"{},", b"0,"])
+def test_an_answer_of_countless_values_is_not_read(piece: bytes) -> None:
+    """Its letters have room, and what Python makes of them has not."""
+    with pytest.raises(PlatformFailure, match="4000000 values"):
+        wire.read_list(b"[" + piece * 4_000_001 + b"0]")

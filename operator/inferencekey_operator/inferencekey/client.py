@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from http.cookiejar import CookieJar
 from importlib.metadata import version
 from typing import Any
 
@@ -34,6 +35,10 @@ ANSWER_LIMIT = 4 * 1024 * 1024
 """Bytes of the answer to a write."""
 REFUSAL_LIMIT = 64 * 1024
 """Bytes that are read of a body that only explains a status."""
+LONGEST_PATH = 8 * 1024
+"""Characters. Servers refuse what is longer, and httpx does so with an error of another kind."""
+PIECE = 256 * 1024
+"""Bytes that are unpacked at a time: a packed kilobyte may hold a megabyte."""
 
 EVENTS = "text/event-stream"
 
@@ -48,6 +53,17 @@ _HOW_LOST: tuple[tuple[type[Exception], str], ...] = (
     (httpx.TimeoutException, "no answer in time"),
     (TimeoutError, "no answer in time"),
 )
+_UNPACKED = frozenset({"", "identity"})
+_PACKED = frozenset({"gzip", "x-gzip"})
+_GZIP = 31
+"""What zlib calls it."""
+
+
+class _NoCookies(CookieJar):
+    """None is kept, for it would carry what one credential was given into the calls of another; nor is one read."""
+
+    def extract_cookies(self, response: Any, request: Any) -> None:
+        """Whatever the answer sets."""
 
 
 def open_http(
@@ -55,9 +71,8 @@ def open_http(
 ) -> httpx.AsyncClient:
     """Return a pool of connections to one platform; the caller closes it.
 
-    HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE are honoured, redirects are not followed, and no cookie is kept:
-    it would carry what one credential was given into the calls of another. Readiness streams hold a
-    connection for minutes, and so want a pool of their own.
+    HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE are honoured, redirects are not followed, and no cookie is kept.
+    Readiness streams hold a connection for minutes, and so want a pool of their own.
 
     Args:
         timeout: seconds for each read and write; half of it for a place in the pool, and for a connection.
@@ -78,8 +93,11 @@ def open_http(
             max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEEP_ALIVE
         ),
         follow_redirects=False,
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-        headers={"User-Agent": f"inferencekey-operator/{version('inferencekey-operator')}"},
+        cookies=_NoCookies(),
+        headers={
+            "User-Agent": f"inferencekey-operator/{version('inferencekey-operator')}",
+            "Accept-Encoding": "gzip",
+        },
     )
 
 
@@ -209,7 +227,7 @@ async def answered(
     with measured(call.operation) as measurement:
         try:
             async with asyncio.timeout(deadline):
-                response = await http.send(request, stream=True)
+                response = await _sent(http, request, call)
                 measurement.answered(response.status_code, whole=call.accept == EVENTS)
                 try:
                     await _expect_success(response, call)
@@ -280,6 +298,11 @@ def _request(http: httpx.AsyncClient, base_url: str, call: Call, timeout: httpx.
             "The token holds characters that no token has, a line break perhaps; nothing was sent. "
             "Put it into the Secret's key again.",
         )
+    if len(call.path) > LONGEST_PATH:
+        raise ConfigurationError(
+            Reason.PROJECT_NOT_SET,
+            "The project's slug, or the workload's, is longer than any address may be; nothing was sent. Correct it.",
+        )
     headers = {"Authorization": f"Bearer {call.token}", "Accept": call.accept}
     if call.content is not None:
         headers["Content-Type"] = "application/json"
@@ -303,6 +326,43 @@ def _asking(permit: Callable[[], None]) -> Trace:
     return trace
 
 
+async def _sent(http: httpx.AsyncClient, request: httpx.Request, call: Call) -> httpx.Response:
+    """The answer's head. httpx reads where a redirect leads though it is not to follow, and not all of what an address
+    may hold leaves it as an error of its own.
+    """
+    try:
+        return await http.send(request, stream=True)
+    except (httpx.InvalidURL, ValueError):
+        raise PlatformFailure(
+            Reason.PLATFORM_REFUSED,
+            "The base URL redirects to what is no address, and a redirect is never followed: a token must not travel "
+            "to another place. Set the base URL to where the platform answers.",
+            uncertain=call.operation in WRITES,
+        ) from None
+
+
+async def unpacked(response: httpx.Response) -> AsyncGenerator[bytes, None]:
+    """The body in pieces of at most `PIECE` bytes, or as small as they came. httpx would unpack all that came at once,
+    and what was packed twice, twice: a kilobyte is a gigabyte then.
+    """
+    packed = response.headers.get("content-encoding", "").strip().lower()
+    if packed not in _UNPACKED | _PACKED:
+        raise httpx.DecodingError(f"packed as {excerpt(packed, 64)}", request=response.request)
+    inflate = zlib.decompressobj(_GZIP) if packed in _PACKED else None
+    async for chunk in response.aiter_raw():
+        left = chunk
+        while left and inflate is not None:
+            try:
+                yield inflate.decompress(left, PIECE)
+            except zlib.error as error:
+                raise httpx.DecodingError(str(error), request=response.request) from error
+            left = inflate.unconsumed_tail
+        if inflate is None:
+            yield chunk
+    if inflate is not None:
+        yield inflate.flush()
+
+
 async def _expect_success(response: httpx.Response, call: Call) -> None:
     if response.is_success:
         return
@@ -320,28 +380,29 @@ async def _beginning(response: httpx.Response) -> bytes:
     """Read what there is of a body that only explains a status, and not too much of it."""
     body = bytearray()
     try:
-        async for chunk in response.aiter_bytes():
-            body += chunk
-            if len(body) >= REFUSAL_LIMIT:
-                break
+        async with aclosing(unpacked(response)) as chunks:
+            async for chunk in chunks:
+                body += chunk
+                if len(body) >= REFUSAL_LIMIT:
+                    break
     except httpx.HTTPError:
         pass  # The status has said it all.
     return bytes(body[:REFUSAL_LIMIT])
 
 
 async def _whole(response: httpx.Response, call: Call, limit: int) -> bytes:
-    chunks, size = [], 0
-    async for chunk in response.aiter_bytes():
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > limit:
-            raise PlatformFailure(
-                Reason.PLATFORM_ERROR,
-                f"The platform's answer is larger than {limit} bytes and was not read. Retried by itself.",
-                status=response.status_code,
-                uncertain=call.operation in WRITES,
-            )
-    return b"".join(chunks)
+    body = bytearray()
+    async with aclosing(unpacked(response)) as chunks:
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > limit:
+                raise PlatformFailure(
+                    Reason.PLATFORM_ERROR,
+                    f"The platform's answer is larger than {limit} bytes and was not read. Retried by itself.",
+                    status=response.status_code,
+                    uncertain=call.operation in WRITES,
+                )
+    return bytes(body)
 
 
 def _encoded(body: Mapping[str, Any]) -> bytes:

@@ -18,7 +18,7 @@ import httpx
 
 from inferencekey_operator.errors import Actor, PlatformFailure, Reason
 from inferencekey_operator.inferencekey import wire
-from inferencekey_operator.inferencekey.client import EVENTS, Call, answered, checked_base_url, expect_type
+from inferencekey_operator.inferencekey.client import EVENTS, Call, answered, checked_base_url, expect_type, unpacked
 from inferencekey_operator.redaction import excerpt
 
 TERMINAL = frozenset({"ready", "error"})
@@ -208,9 +208,10 @@ async def _read_to_the_end(events: AsyncGenerator[str, None]) -> None:
 async def _events(response: httpx.Response) -> AsyncGenerator[str, None]:
     parser = EventParser()
     try:
-        async for chunk in response.aiter_bytes():
-            for data in parser.feed(chunk):
-                yield data
+        async with aclosing(unpacked(response)) as chunks:
+            async for chunk in chunks:
+                for data in parser.feed(chunk):
+                    yield data
     except httpx.TransportError:
         return  # Dropped: there is no resume offset, so how it ended makes no difference.
     except ValueError as error:

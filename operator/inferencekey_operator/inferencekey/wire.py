@@ -1,15 +1,17 @@
 """The platform's JSON and paths: what its workloads look like on the wire, read without trust.
 
 Decides what a workload needs to count (an id and a slug) and what is made of everything else: optional fields
-may be missing, null or of another type, and fields that nobody knows yet are ignored. What an error answer
-means is decided in `answers`; `failure` is offered here too. Pure: must not know httpx, Kubernetes, or what a
-difference means.
+may be missing, null or of another type, and fields that nobody knows yet are ignored. A configuration that is deep
+or large beyond reason, or holds a number that JSON has not, is not read at all, so that whatever walks one may go as
+deep as it is. What an error answer means is decided in `answers`; `failure` is offered here too. Pure: must not know
+httpx, Kubernetes, or what a difference means.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NoReturn, TypeAlias
@@ -32,6 +34,18 @@ __all__ = [
 
 Json: TypeAlias = Any
 """What `json` returns: nothing is known of it before it was looked at."""
+
+LONGEST_ID = 256
+"""Characters: an id stands in a status, in Events and in a path."""
+MOST_LEVELS = 100
+"""How deep a configuration may be nested."""
+MOST_VALUES = 20_000
+"""How many values a configuration may hold, over all levels: what is declared may hold a tenth of that."""
+MOST_PIECES = 4_000_000
+"""Commas and brackets in an answer: each is a value, which takes a hundred times the memory of its letters."""
+
+_UNBOUNDED = frozenset((float("inf"), float("-inf")))
+"""What `1e999` is read as, and what no JSON can say again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +70,8 @@ class LiveWorkload:
     execution_policy_config: dict[str, Any] = field(default_factory=dict)
     project_slug: str | None = None
     created_at: datetime | None = None
+    unread: bool = False
+    """Whether one of the configurations is empty here because it is beyond reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +120,11 @@ def parse_workload(body: bytes) -> LiveWorkload:
         workload = _workload(_decode(body))
     except PlatformFailure as error:
         raise PlatformFailure(error.reason, error.message, uncertain=True) from None
-    if workload is None:
+    if workload is None or workload.unread:
+        lacks = "without the workload's id and slug" if workload is None else "with a configuration beyond reason"
         raise PlatformFailure(
             Reason.PLATFORM_ERROR,
-            "The platform accepted the request but answered without the workload's id and slug. "
+            f"The platform accepted the request but answered {lacks}. "
             "The list of workloads is read again before anything else is sent.",
             uncertain=True,
         )
@@ -136,6 +153,11 @@ def _segment(text: str) -> str:
 
 def _decode(body: bytes) -> Json:
     """Read JSON as the standard has it; a body too deep for the reader is as bad as a truncated one."""
+    if sum(map(body.count, (b",", b"[", b"{"))) > MOST_PIECES:
+        raise PlatformFailure(
+            Reason.PLATFORM_ERROR,
+            f"The platform's answer has more than {MOST_PIECES} values and was not read. Retried by itself.",
+        )
     try:
         return json.loads(body, parse_constant=_not_json)
     except (ValueError, RecursionError):
@@ -167,9 +189,13 @@ def _rows(document: Json) -> list[Json]:
 def _workload(row: Json) -> LiveWorkload | None:
     if not isinstance(row, dict):
         return None
-    workload_id, slug = _text(row.get("id")), _slug(row)
+    workload_id, slug = _id(row), _slug(row)
     if not workload_id or not slug:
         return None
+    configurations = [row[key] for key in ("config", "execution_policy_config") if isinstance(row.get(key), dict)]
+    unread = any(map(_beyond_reason, configurations))
+    if unread:
+        row = {**row, "config": None, "execution_policy_config": None}
     return LiveWorkload(
         id=workload_id,
         slug=slug,
@@ -185,7 +211,33 @@ def _workload(row: Json) -> LiveWorkload | None:
         execution_policy_config=_object(row.get("execution_policy_config")),
         project_slug=_shared(row.get("project_slug")),
         created_at=_time(row.get("created_at")),
+        unread=unread,
     )
+
+
+def _beyond_reason(configuration: dict[str, Any]) -> bool:
+    """Level by level, as what is too deep must not be walked in another way."""
+    level: list[Json] = [configuration]
+    size = 0
+    for _ in range(MOST_LEVELS):
+        values = [value for inner in level for value in _values(inner)]
+        size += len(values)
+        if size > MOST_VALUES or any(type(value) is float and value in _UNBOUNDED for value in values):
+            return True
+        level = [value for value in values if isinstance(value, dict | list)]
+        if not level:
+            return False
+    return True
+
+
+def _values(value: Json) -> Iterable[Json]:
+    return value.values() if isinstance(value, dict) else value
+
+
+def _id(row: Json) -> str | None:
+    """An id that can be written down and sent back; anything else is none."""
+    text = _text(row.get("id"))
+    return text if text and len(text) <= LONGEST_ID and text.isprintable() else None
 
 
 def _slug(row: Json) -> str | None:

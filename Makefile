@@ -9,7 +9,7 @@ export PYTHONPATH := tests
 # Else each of the many processes of a test run would compile everything that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo picture test test-tools e2e-argocd e2e-pods chaos bench check controlplane tools generate manifests lock clean help
+.PHONY: setup demo picture test test-tools e2e-argocd e2e-pods chaos fuzz bench check controlplane tools generate manifests lock clean help
 
 setup: .venv/ready ## make .venv with the console scripts
 
@@ -50,6 +50,11 @@ e2e-pods: controlplane ## the image and the chart in real pods, by kind or as ro
 chaos: setup ## seeded faults, crashes and edits of both sides, until something breaks; SECONDS=, SEED=, STEPS=, TRACE=1
 	@PYTHONHASHSEED=0 $(BIN)/python -m chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(STEPS),--steps $(STEPS)) $(if $(TRACE),--trace)
+
+fuzz: setup ## hostile input to each part, to the whole operator, and to a cluster; SECONDS=, SEED=, TARGET=, MANIFESTS=1000
+	@$(BIN)/python -m hostile $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(TARGET),--target $(TARGET))
+	@$(if $(MANIFESTS),HOSTILE_MANIFESTS=$(MANIFESTS) $(BIN)/python -m pytest -q tests/integration/test_hostile.py)
 
 check: setup ## format, lint, types, architecture
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }

@@ -64,6 +64,10 @@ class Api:
         """A new object in a collection."""
         return self._answer(self._http.post(path, json=body))
 
+    def post(self, path: str, content: bytes) -> httpx.Response:
+        """Whatever the API server says to these bytes."""
+        return self._http.post(path, content=content, headers={"Content-Type": "application/json"})
+
     def objection(self, path: str, body: Json) -> str:
         """What is said against a new object in a collection, which is not made; empty where nothing is.
 

@@ -42,7 +42,8 @@ class MemoryCluster(Cluster):
 
     def open_session(self) -> aiohttp.ClientSession:
         """As the real one, without TLS and authentication."""
-        return aiohttp.ClientSession(connector=aiohttp.UnixConnector(path=API_SERVER, limit=64))
+        connector = aiohttp.UnixConnector(path=API_SERVER, limit=64)
+        return aiohttp.ClientSession(connector=connector, read_bufsize=2**21)
 
     async def request(self, method: str, path: str, *, body: Any = None, **options: Any) -> Body:
         """As ever; but the Lease, which is read and written each second, goes without HTTP."""

@@ -16,7 +16,7 @@ from typing import Any, get_args
 
 from hypothesis import strategies as st
 
-from hostile.material import RAW, Document, mutated, spoiled, texts, values, written
+from hostile.material import RAW, STRANGE, Document, mutated, pricked, spoiled, texts, values, written
 from hostile.schema import objections
 from inferencekey_operator import conditions
 from inferencekey_operator.announcements import announce, kept
@@ -154,7 +154,7 @@ def bodies(status: st.SearchStrategy[Document]) -> st.SearchStrategy[Document]:
             "spec": spec if isinstance(spec, dict) else {},
             "status": status,
         },
-        mutated(SPEC) | st.just(SPEC),
+        mutated(SPEC) | mutated(SPEC) | st.just(SPEC),
         status,
         annotated(),
         st.lists(st.sampled_from(["inferencekey.com/workload"]) | texts(), max_size=2),
@@ -162,8 +162,10 @@ def bodies(status: st.SearchStrategy[Document]) -> st.SearchStrategy[Document]:
 
 
 def rows() -> st.SearchStrategy[bytes]:
-    """Lists of one mutated row, as bytes."""
-    return st.lists(mutated(ROW, alien=RAW) | st.just(ROW), max_size=3).map(written)
+    """Lists of which one row was ours, as bytes; seldom an empty one."""
+    strange = pricked(ROW) | mutated(ROW, alien=STRANGE) | st.just(ROW)
+    ours = st.tuples(strange, st.lists(mutated(ROW), max_size=1)).map(lambda rows: [rows[0], *rows[1]])
+    return (ours | ours | ours | mutated([ROW], alien=RAW) | st.just([])).map(written)
 
 
 def secrets() -> st.SearchStrategy[dict[str, bytes]]:

@@ -6,6 +6,7 @@ What the API server says is scripted and time is virtual; the same is done with 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
@@ -203,3 +204,12 @@ async def test_a_plugin_for_credentials_that_fails_is_trouble_on_the_way() -> No
         cluster._configuration.refresh_api_key_hook = fails
         with pytest.raises(ClusterError, match="no credentials today"):
             await cluster.request("GET", "/api/v1/things")
+
+
+async def test_a_line_may_be_as_long_as_an_object() -> None:
+    """A Secret may have a megabyte: the watch tells of it, and of the one that comes after it."""
+    events = [added("small", "1"), added("x" * 2_000_000, "2"), added("after", "3")]
+    lines = b"".join(json.dumps(event).encode() + b"\n" for event in events)
+    async with answering(sends(response(lines))) as (cluster, _):
+        told = [event["object"]["metadata"]["name"][:5] async for event in cluster.watch("/api/v1/things", "0")]
+    assert told == ["small", "xxxxx", "after"]

@@ -464,5 +464,5 @@ def test_an_id_that_cannot_be_written_down_is_none(identifier: str) -> None:
 @pytest.mark.parametrize("piece", [b"[],", b"{},", b"0,"])
 def test_an_answer_of_countless_values_is_not_read(piece: bytes) -> None:
     """Its letters have room, and what Python makes of them has not."""
-    with pytest.raises(PlatformFailure, match="4000000 values"):
-        wire.read_list(b"[" + piece * 4_000_001 + b"0]")
+    with pytest.raises(PlatformFailure, match="1000000 values"):
+        wire.read_list(b"[" + piece * 1_000_001 + b"0]")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NoReturn, TypeAlias
@@ -41,8 +40,9 @@ MOST_LEVELS = 100
 """How deep a configuration may be nested."""
 MOST_VALUES = 20_000
 """How many values a configuration may hold, over all levels: what is declared may hold a tenth of that."""
-MOST_PIECES = 4_000_000
-"""Commas and brackets in an answer: each is a value, which takes a hundred times the memory of its letters."""
+MOST_PIECES = 1_000_000
+"""Commas and brackets in an answer, of ten thousand workloads with a hundred each: a value takes a hundred times the
+memory of its letters, and all together seconds, in which nobody else is looked at."""
 
 _UNBOUNDED = frozenset((float("inf"), float("-inf")))
 """What `1e999` is read as, and what no JSON can say again."""
@@ -216,22 +216,23 @@ def _workload(row: Json) -> LiveWorkload | None:
 
 
 def _beyond_reason(configuration: dict[str, Any]) -> bool:
-    """Level by level, as what is too deep must not be walked in another way."""
+    """Level by level, as what is too deep must not be walked in another way; in one loop, as there are thousands."""
     level: list[Json] = [configuration]
     size = 0
     for _ in range(MOST_LEVELS):
-        values = [value for inner in level for value in _values(inner)]
-        size += len(values)
-        if size > MOST_VALUES or any(type(value) is float and value in _UNBOUNDED for value in values):
-            return True
-        level = [value for value in values if isinstance(value, dict | list)]
-        if not level:
-            return False
+        deeper: list[Json] = []
+        for inner in level:
+            size += len(inner)
+            for value in inner.values() if type(inner) is dict else inner:
+                kind = type(value)
+                if kind is dict or kind is list:
+                    deeper.append(value)
+                elif kind is float and value in _UNBOUNDED:
+                    return True
+        if not deeper or size > MOST_VALUES:
+            return size > MOST_VALUES
+        level = deeper
     return True
-
-
-def _values(value: Json) -> Iterable[Json]:
-    return value.values() if isinstance(value, dict) else value
 
 
 def _id(row: Json) -> str | None:

@@ -15,6 +15,9 @@ from inferencekey_operator.plan import Create, Plan, Situation
 from inferencekey_operator.status import AppliedField, EndpointStatus, HandledApproval
 from inferencekey_operator.workload import RECONCILE_REQUESTED_AT, Workload
 
+COUNTED = 2**53
+"""Where the counter of plans begins anew. Only hands bring it there; beyond 64 bits no status could be written."""
+
 
 def handled(workload: Workload, plan: Plan) -> dict[str, Any]:
     """What people asked for and got an answer to."""
@@ -26,7 +29,7 @@ def handled(workload: Workload, plan: Plan) -> dict[str, Any]:
         result = "Applied" if plan.approved else str(Reason.PLAN_STALE)
         fields["last_handled_approval"] = HandledApproval(plan_id=plan.approval, result=result)
     if plan.approved:
-        fields["plans_applied"] = workload.status.plans_applied + 1
+        fields["plans_applied"] = (workload.status.plans_applied + 1) % COUNTED
     return fields
 
 

@@ -34,7 +34,7 @@ READY_WITHIN = 20.0
 """Seconds that a good one has, which it needs alone: a list, a POST, and three seconds of readiness."""
 SETTLED_AFTER = 60.0
 WATCHED = 120.0
-MOST = {"list": 120, "create": 12, "update": 30, "delete": 30, "readiness": 300}
+MOST = {"list": 60, "create": 16, "update": 20, "delete": 20, "readiness": 300}
 """Calls while it is watched, of all hostile ones together."""
 MOST_WRITES = 120
 """Writes to Kubernetes meanwhile: three of them have a status in five seconds, and Events."""
@@ -113,7 +113,7 @@ def _faults() -> st.SearchStrategy[Fault]:
         )
     )
     events = st.sampled_from(PHASES).map(lambda phase: {**EVENT, "phase": phase}) | mutated(EVENT, alien=RAW)
-    return json | st.builds(_stream, st.lists(events.map(written), max_size=6), st.integers(1, 60))
+    return json | st.builds(stream, st.lists(events.map(written), max_size=6), st.integers(1, 60))
 
 
 def _fault(operation: str, status: int, headers: dict[str, str], body: bytes, times: int | None) -> Fault:
@@ -124,7 +124,13 @@ def _fault(operation: str, status: int, headers: dict[str, str], body: bytes, ti
     )
 
 
-def _stream(events: list[bytes], times: int) -> Fault:
+def respond(operation: str, document: Document, status: int = 200) -> Fault:
+    """Each call of a kind about the hostile ones' project is answered so."""
+    return _fault(operation, status, {}, written(document), None)
+
+
+def stream(events: list[bytes], times: int) -> Fault:
+    """Each readiness stream of the hostile ones' project tells these events, so often, and ends."""
     told = "".join(f"data: {event.decode('utf-8', 'replace')}\n\n" for event in events) * times
     told, headers = told[:10_000], {"Content-Type": "text/event-stream"}
     return Fault(

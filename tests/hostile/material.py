@@ -238,7 +238,7 @@ def _pieces(document: Document) -> Iterator[str]:
     elif isinstance(document, dict):
         yield "{"
         for number, (key, value) in enumerate(document.items()):
-            yield f"{',' if number else ''}{json.dumps(str(key))}:"
+            yield f"{',' if number else ''}{json.dumps(str(key), ensure_ascii=False)}:"
             yield from _pieces(value)
         yield "}"
     elif isinstance(document, list):
@@ -248,7 +248,7 @@ def _pieces(document: Document) -> Iterator[str]:
             yield from _pieces(value)
         yield "]"
     else:
-        yield json.dumps(document, default=str)
+        yield json.dumps(document, ensure_ascii=False)
 
 
 def spoiled(content: bytes) -> st.SearchStrategy[bytes]:

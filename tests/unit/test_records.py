@@ -147,6 +147,19 @@ def test_an_approval_that_was_carried_out_is_counted(policy: OnDrift) -> None:
     assert fields == {"last_handled_approval": HandledApproval(plan_id=approval, result="Applied"), "plans_applied": 1}
 
 
+@pytest.mark.parametrize("counted", [2**63 - 1, 2**53 - 1])
+def test_a_counter_that_hands_brought_to_its_end_begins_anew(counted: int) -> None:
+    """One more would be a status that the API server refuses, at each look again."""
+    workload = at_rest(a_workload())
+    workload = replace(workload, status=replace(workload.status, plans_applied=counted))
+    workload = annotated(workload, approve_plan=planned(workload, DRIFTED, WARN).plan_id or "")
+
+    fields = handled(workload, planned(workload, DRIFTED, WARN))
+
+    assert 0 <= fields["plans_applied"] < 2**53
+    assert fields["plans_applied"] != counted
+
+
 @pytest.mark.parametrize("live", [DRIFTED, a_live()])
 def test_an_approval_of_another_plan_is_used_up(live: Any) -> None:
     """Recorded as refused, and not counted as applied."""

@@ -215,13 +215,8 @@ class Roster:
         return await self._write(lambda: self._client.create(self._token, self.project, body))
 
     async def update(self, workload_id: str, body: dict[str, Any]) -> LiveWorkload:
-        """PATCH. A workload that turns out to be gone is taken out of the rows."""
-        try:
-            return await self._write(lambda: self._client.update(self._token, workload_id, body))
-        except PlatformFailure as error:
-            if error.status == 404:
-                self._correct(workload_id, None)
-            raise
+        """PATCH. That there is none a list has to confirm: a row that was taken out, and is listed again, is news."""
+        return await self._write(lambda: self._client.update(self._token, workload_id, body))
 
     async def delete(self, workload_id: str) -> bool:
         """DELETE; False where the platform says that it knows none, which a list has to confirm."""

@@ -1,0 +1,57 @@
+"""What hostile platforms made of the operator once, as scenes: each was a fault of its own, and has a name now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hostile.beside import STRANGER, Scene, play, respond, stream
+from hostile.material import Document, written
+from hostile.pure import ROW
+from inferencekey_simulator.faults import Fault
+
+SPEC: Document = {"model": "llama-3", "backend": "vllm", "description": "mine", "config": {"a": 1}}
+LISTED: Document = {
+    **ROW,
+    "id": "wl_evil",
+    "slug": "evil-0",
+    "name": "evil-0",
+    "description": "mine",
+    "config": {"a": 1},
+    "execution_policy": "fixed",
+    "execution_policy_config": {},
+}
+
+
+def played(*faults: Fault, **annotations: str) -> None:
+    """The scene with these answers for ever; `play` counts what is done, and looks at the neighbours."""
+    ours = {f"inferencekey.com/{name.replace('_', '-')}": text for name, text in annotations.items()}
+    play(Scene([SPEC], ours, None, None, list(faults), written(STRANGER)))
+
+
+def test_a_platform_that_lists_what_it_denies_is_asked_less_and_less() -> None:
+    """Each PATCH finds nothing, each list shows the row again: as one that came back it woke us every two seconds."""
+    played(respond("list", [LISTED | {"description": "theirs"}]))
+
+
+@pytest.mark.parametrize("words", [["provisioning", "bootstrapping"], [f"word-{number}" for number in range(99)]])
+def test_phases_that_go_to_and_fro_are_not_written_as_fast_as_they_come(words: list[str]) -> None:
+    """Each new phase is a look at once, and a write; the same ones again, and ever new ones, are steps."""
+    played(stream([written({"phase": word}) for word in words], 40))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"config": {"a": {"deep": 1}}}, {"model_name": "x" * 600_000}, {"id": "\ud800"}, {"slug": "evil-0", "id": None}],
+    ids=["an object for a number", "a model of half a megabyte", "an id that cannot be sent", "no id"],
+)
+@pytest.mark.parametrize("policy", ["Reconcile", "Ignore", "Warn"])
+def test_a_strange_row_has_a_verdict(change: dict[str, Any], policy: str) -> None:
+    """And is neither made beside, nor written of without end."""
+    played(respond("list", [LISTED | change]), on_drift=policy)
+
+
+def test_what_was_made_and_is_never_listed_is_not_made_at_each_look() -> None:
+    """The platform confirms each POST, and lists none of them."""
+    played(respond("list", []), respond("create", LISTED, status=201))

@@ -23,8 +23,9 @@ from chaos.network import HotLoopError, Loop
 from chaos.oracle import PROJECTS
 from chaos.world import SECRET, World, a_world
 from hostile.material import RAW, STRANGE, Document, mutated, pricked, texts, written
-from hostile.pure import EVENT, ROW, SPEC, STATUS, Target, annotated, secrets
+from hostile.pure import Target
 from hostile.schema import objections
+from hostile.valid import EVENT, ROW, SPEC, STATUS, annotated, secrets
 from inferencekey_operator.errors import Reason
 from inferencekey_simulator.faults import Fault
 

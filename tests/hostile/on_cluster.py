@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 
 from hostile.material import RAW, Document, mutated, written
-from hostile.pure import ROW, SPEC
+from hostile.valid import ROW, SPEC
 from inferencekey_operator.workload import GROUP, KIND, VERSION
 from unit.builders import TOKEN
 

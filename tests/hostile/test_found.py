@@ -8,7 +8,7 @@ import pytest
 
 from hostile.beside import STRANGER, Scene, play, respond, stream
 from hostile.material import Document, written
-from hostile.pure import ROW
+from hostile.valid import ROW
 from inferencekey_simulator.faults import Fault
 
 SPEC: Document = {"model": "llama-3", "backend": "vllm", "description": "mine", "config": {"a": 1}}

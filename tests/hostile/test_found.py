@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hostile.beside import STRANGER, Scene, play, respond, stream
+from hostile.beside import STRANGER, Scene, play, respond
 from hostile.material import Document, written
 from hostile.valid import ROW
 from inferencekey_simulator.faults import Fault
@@ -33,12 +33,6 @@ def played(*faults: Fault, **annotations: str) -> None:
 def test_a_platform_that_lists_what_it_denies_is_asked_less_and_less() -> None:
     """Each PATCH finds nothing, each list shows the row again: as one that came back it woke us every two seconds."""
     played(respond("list", [LISTED | {"description": "theirs"}]))
-
-
-@pytest.mark.parametrize("words", [["provisioning", "bootstrapping"], [f"word-{number}" for number in range(99)]])
-def test_phases_that_go_to_and_fro_are_not_written_as_fast_as_they_come(words: list[str]) -> None:
-    """Each new phase is a look at once, and a write; the same ones again, and ever new ones, are steps."""
-    played(stream([written({"phase": word}) for word in words], 40))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hostile.beside import STRANGER, Scene, play, respond
-from hostile.material import Document, written
+from hostile.material import Document, Raw, written
 from hostile.valid import ROW
 from inferencekey_simulator.faults import Fault
 
@@ -37,8 +37,14 @@ def test_a_platform_that_lists_what_it_denies_is_asked_less_and_less() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"config": {"a": {"deep": 1}}}, {"model_name": "x" * 600_000}, {"id": "\ud800"}, {"slug": "evil-0", "id": None}],
-    ids=["an object for a number", "a model of half a megabyte", "an id that cannot be sent", "no id"],
+    [
+        {"config": {"a": 2, "b": Raw("1e999")}},
+        {"config": {"a": 2, "b": Raw("[" * 700 + "]" * 700)}},
+        {"model_name": "x" * 600_000},
+        {"id": Raw('"\\ud800"')},
+        {"slug": "evil-0", "id": None},
+    ],
+    ids=["a number without end", "deep", "a model of half a megabyte", "an id that cannot be sent", "no id"],
 )
 @pytest.mark.parametrize("policy", ["Reconcile", "Ignore"])
 def test_a_strange_row_has_a_verdict(change: dict[str, Any], policy: str) -> None:

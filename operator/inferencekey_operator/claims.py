@@ -3,6 +3,8 @@
 A claim counts only once the platform accepted the credential for the project: a junk token must not squat a slug.
 Among the claims that count, a recorded workload id wins, then our finalizer (which says that a creation may be under
 way), then age, then the smaller uid. All of it is asked at the moment of the question, of the Workload as it stands.
+Of a Workload that another replica looks at, its finalizer tells that its credential was accepted; and of two creations
+that may be under way, the one that was begun first wins.
 """
 
 from __future__ import annotations
@@ -23,8 +25,15 @@ class Claims:
     `workloads` gives a Workload as it stands; `freed` is told who may now have what another one gave up.
     """
 
-    def __init__(self, workloads: Callable[[Key], Workload | None], freed: Callable[[Key], None]) -> None:
-        self._workloads, self._freed = workloads, freed
+    def __init__(
+        self,
+        workloads: Callable[[Key], Workload | None],
+        freed: Callable[[Key], None],
+        *,
+        foreign: Callable[[Key], bool] = lambda key: False,
+        begun: Callable[[Workload], int] = lambda workload: 0,
+    ) -> None:
+        self._workloads, self._freed, self._foreign, self._begun = workloads, freed, foreign, begun
         self._claims: dict[Identity, dict[Key, Proof]] = {}
         self._of: dict[Key, Identity] = {}
         self._accepted: set[Key] = set()
@@ -59,7 +68,7 @@ class Claims:
         if identity is None or len(self._claims[identity]) == 1:
             return None
         counted = [
-            (_rank(workload), claimant)
+            (self._rank(workload), claimant)
             for claimant, proof in self._claims[identity].items()
             if (workload := self._workloads(claimant)) is not None
             and (claimant == key or self._counts(workload) or proof())
@@ -69,7 +78,14 @@ class Claims:
 
     def _counts(self, workload: Workload) -> bool:
         """Whether the platform accepted the credential before: an id is not recorded without that."""
+        if workload.has_finalizer and self._foreign(workload.key):
+            return True
         return workload.key in self._accepted or workload.status.workload_id is not None
+
+    def rivals(self, key: Key) -> Iterable[Key]:
+        """Who claims the same, whatever it counts."""
+        identity = self._of.get(key)
+        return [other for other in self._claims.get(identity, ()) if other != key] if identity else []
 
     def claimed(self, platform_url: str, project: str, slug: str) -> bool:
         """Whether any Workload claims this identity."""
@@ -80,8 +96,8 @@ class Claims:
         for slug in slugs:
             yield from self._claims.get(Identity(platform_url, project, slug), ())
 
-
-def _rank(workload: Workload) -> tuple[bool, bool, float, str]:
-    """The smaller, the stronger."""
-    recorded = workload.status.workload_id is not None
-    return (not recorded, not workload.has_finalizer, workload.creation_timestamp.timestamp(), workload.uid)
+    def _rank(self, workload: Workload) -> tuple[bool, bool, int, float, str]:
+        """The smaller, the stronger."""
+        recorded, finalizer = workload.status.workload_id is not None, workload.has_finalizer
+        begun = self._begun(workload) if finalizer and not recorded else 0
+        return (not recorded, not finalizer, begun, workload.creation_timestamp.timestamp(), workload.uid)

@@ -10,7 +10,8 @@ import asyncio
 import logging
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 from inferencekey_operator import metrics
@@ -26,9 +27,12 @@ from inferencekey_operator.reconcile import Reconciler
 from inferencekey_operator.store import key_of
 from inferencekey_operator.workload import Workload
 from inferencekey_operator.workqueue import WorkQueue
-from inferencekey_operator.world import AskedAgainError, Term, World
+from inferencekey_operator.world import AskedAgainError, Term, Terms, World
 
 log = logging.getLogger(__name__)
+
+AT_WORK: ContextVar[Key | None] = ContextVar("AT_WORK", default=None)
+"""For which Workload something is done: each look is a task, with a context of its own."""
 
 STEP_PAUSE = 5.0
 """Seconds between two status writes that only tell a new step of the same phase."""
@@ -40,11 +44,13 @@ LISTED_WITHIN = 2.0
 class Controller:
     """Owns the queue, and is what every trigger calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, shards: int = 1) -> None:
+        self.terms = Terms(shards)
         self.queue = WorkQueue(
-            self._work, waited=lambda lane, seconds: metrics.QUEUE_SECONDS.labels(lane).observe(seconds)
+            self._work,
+            admits=self.terms.ours,
+            waited=lambda lane, seconds: metrics.QUEUE_SECONDS.labels(lane).observe(seconds),
         )
-        self.term = Term()
         self.round_at = float("-inf")
         """When the full round made its last step, in the loop's time."""
         self._parked: defaultdict[Roster, set[Key]] = defaultdict(set)
@@ -65,14 +71,44 @@ class Controller:
             raise RuntimeError("the controller is not wired yet")
         return self._world
 
-    def begin(self, *, settled_in: float) -> None:
-        """This process acts from now on; creations wait `settled_in` seconds for what another may have sent."""
-        now = asyncio.get_running_loop().time()
-        self.term.began, self.term.creates_from = now, now + settled_in
-        for workload in self.world.store:
-            self.queue.add(workload.key)
+    def begin(self, shard: int = 0, *, settled_in: float) -> None:
+        """This process acts for a shard now; creations wait `settled_in` seconds for what another may have sent."""
+        now, term, keys = asyncio.get_running_loop().time(), self.terms.of_shard[shard], self._keys_of(shard)
+        term.began, term.creates_from = now, now + settled_in
+        for key in keys:
+            if self._sharded:
+                self.world.store.revisit(key)
+            self.queue.add(key)
         self.queue.start()
-        log.info("in control of %d Workloads", len(self.world.store))
+        log.info("in control of %d Workloads%s", len(keys), f", those of shard {shard}" if self._sharded else "")
+
+    async def leave(self, shard: int) -> None:
+        """This process acts for a shard no more: back when nothing of it is in work, and nothing will be."""
+        if not self._sharded:
+            await self.queue.stop()
+            return
+        self.terms.of_shard[shard] = Term()
+        await self.queue.drop(self.terms.foreign)
+        for key in self._keys_of(shard):
+            self.world.rosters.leave(key)
+            self.world.serving.forget(key)
+        for roster, parked in tuple(self._parked.items()):
+            parked.difference_update([key for key in parked if self.terms.foreign(key)])
+            if not parked:
+                del self._parked[roster]
+
+    @property
+    def ours(self) -> Iterator[Workload]:
+        """The Workloads that this process looks at, or would if it led."""
+        return (workload for workload in self.world.store if self.terms.ours(workload.key))
+
+    @property
+    def _sharded(self) -> bool:
+        return len(self.terms.of_shard) > 1
+
+    def _keys_of(self, shard: int) -> list[Key]:
+        term = self.terms.of_shard[shard]
+        return [workload.key for workload in self.world.store if self.terms.of(workload.namespace) is term]
 
     # -- triggers ----------------------------------------------------------------------------------------------
 
@@ -83,6 +119,8 @@ class Controller:
             workload = self.world.store.get(key)
             if workload is not None:
                 stake(self.world, workload)
+            if self.terms.foreign(key):
+                self._wake_rivals(key)
             if self.queue.working(key):
                 self._seen_at_work.add(key)
             else:
@@ -162,7 +200,7 @@ class Controller:
         """
         while True:
             self._step()
-            keys = [workload.key for workload in self.world.store]
+            keys = [workload.key for workload in self.ours]
             pause = self.world.settings.full_round / max(len(keys), 1)
             if not keys:
                 await asyncio.sleep(pause)
@@ -200,7 +238,14 @@ class Controller:
             self.forget(key, uid)
 
     def _wake(self, workload: Workload) -> None:
+        if self.terms.foreign(workload.key):
+            stake(self.world, workload)
         self.queue.add(workload.key, urgent=True)
+
+    def _wake_rivals(self, key: Key) -> None:
+        """What another replica did for its Workload may be the end of what ours waits for, or the reason to wait."""
+        for rival in self.world.claims.rivals(key):
+            self.queue.add(rival, urgent=True)
 
     # -- work --------------------------------------------------------------------------------------------------
 
@@ -208,6 +253,7 @@ class Controller:
         workload = self.world.store.get(key)
         if workload is None:
             return
+        AT_WORK.set(key)
         self.world.store.memory(key).left = workload.resource_version
         result = "done"
         try:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 
 from inferencekey_operator.conditions import Report
-from inferencekey_operator.errors import PlatformFailure, Reason
+from inferencekey_operator.errors import ConfigurationError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.roster import Roster
 from inferencekey_operator.inferencekey.wire import LiveWorkload
-from inferencekey_operator.observe import Observed
-from inferencekey_operator.plan import Create
+from inferencekey_operator.observe import Observed, refuse_rivals
+from inferencekey_operator.plan import Create, Identity
 from inferencekey_operator.status import Readiness
 from inferencekey_operator.workload import Workload
 from inferencekey_operator.world import AskedAgainError, World
@@ -27,12 +27,14 @@ def wait_for_the_uncertain(world: World, workload: Workload) -> float:
 
     Returns since when that is over, in the loop's time: the list that a creation rests on begins later.
     """
-    until, memory, settings = world.term.creates_from, world.store.memory(workload.key), world.settings
-    uncertain = memory.uncertain_since
-    if uncertain is None and workload.has_finalizer and workload.status.workload_id is None:
-        uncertain = world.term.began
+    memory, settings, term = world.store.memory(workload.key), world.settings, world.terms.of(workload.namespace)
+    until, uncertain, unanswered = term.creates_from, memory.uncertain_since, memory.unanswered
+    may_be_made = workload.has_finalizer and workload.status.workload_id is None
+    if may_be_made and (uncertain is None or uncertain < term.began):
+        # Another process may have begun one; what we remember is of a former term.
+        uncertain, unanswered = term.began, unanswered or uncertain is not None
     if uncertain is not None:
-        settles_in = settings.create_settle if memory.unanswered else 0.0
+        settles_in = settings.create_settle if unanswered else 0.0
         until = max(until, uncertain + max(settles_in, settings.client_timeout))
     left = until - asyncio.get_running_loop().time()
     if left > 0:
@@ -49,7 +51,7 @@ def refuse_the_outdated(world: World, workload: Workload) -> None:
 async def create(world: World, workload: Workload, observed: Observed, step: Create) -> tuple[Workload, LiveWorkload]:
     """Record the intent, send, and make sure that what came of it is what was wanted."""
     slug, roster = observed.identity.slug, observed.roster
-    workload = await _record_the_intent(world, workload)
+    workload = await _come_first(world, workload, await _record_the_intent(world, workload), observed.identity)
     refuse_the_outdated(world, workload)
     answer = await _post(world, workload, observed, step)
     world.serving.forget(workload.key)
@@ -58,6 +60,21 @@ async def create(world: World, workload: Workload, observed: Observed, step: Cre
         await remove_twin(world, workload, roster)
         raise PlatformFailure(Reason.PLATFORM_ERROR, "The slug was taken meanwhile; the twin was deleted again.")
     return workload, answer
+
+
+async def _come_first(world: World, before: Workload, workload: Workload, who: Identity) -> Workload:
+    """Where other replicas create too, only the one goes on that began first; the other takes its record back."""
+    if world.precedence is None:
+        return workload
+    try:
+        if not await world.precedence.knows_all_before(workload):
+            raise AskedAgainError(1.0)
+        refuse_rivals(world, workload, who)
+    except (AskedAgainError, ConfigurationError):
+        if not before.has_finalizer:
+            await world.reporter.remove_finalizer(workload)
+        raise
+    return workload
 
 
 async def remove_twin(world: World, workload: Workload, roster: Roster) -> None:

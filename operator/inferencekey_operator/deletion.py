@@ -164,15 +164,16 @@ class Deletion:
         """Absence is believed after a second list and, where a creation may be under way, after it has settled."""
         memory = self._world.store.memory(workload.key)
         if workload.status.workload_id is None:
-            left = self._settles_at(memory) - asyncio.get_running_loop().time()
+            left = self._settles_at(workload, memory) - asyncio.get_running_loop().time()
             if left > 0:
                 memory.seen = asyncio.get_running_loop().time()
                 raise AskedAgainError(min(left + 0.01, self._world.settings.interval))
         confirmed(memory, roster)
 
-    def _settles_at(self, memory: Memory) -> float:
-        begun = self._world.term.began if memory.uncertain_since is None else memory.uncertain_since
-        return begun + self._world.settings.create_settle
+    def _settles_at(self, workload: Workload, memory: Memory) -> float:
+        """What was begun in a former term says nothing of what another process began since."""
+        began = self._world.terms.of(workload.namespace).began
+        return max(began, memory.uncertain_since or began) + self._world.settings.create_settle
 
     async def _let_go(self, workload: Workload, why: str) -> None:
         what = workload.status.workload_id or workload.effective_slug

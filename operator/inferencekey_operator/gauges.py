@@ -1,7 +1,7 @@
 """What stands at the moment of a scrape: Workloads, rosters, the queue, the watches, the Lease.
 
 Counted when somebody asks and never in between, so that rest costs nothing and a series ends with what it is about.
-What is about Workloads is told by the leader alone: added up over all replicas, each Workload counts once.
+What is about Workloads is told by who works on them alone: added up over all replicas, each Workload counts once.
 """
 
 from __future__ import annotations
@@ -44,17 +44,19 @@ class Gauges(Collector):
 
     controller: Controller
     pulse: Pulse
-    leads: Callable[[], bool]
+    shards_held: Callable[[], int]
 
     def collect(self) -> Iterator[_Family]:
         """One scrape."""
-        leads = self.leads()
+        held = self.shards_held()
         yield _family(metrics.BUILD, {(version("inferencekey-operator"), platform.python_version()): 1.0})
-        yield _family(metrics.LEADER, {(): float(leads)})
+        yield _family(metrics.LEADER, {(): float(held > 0)})
+        yield _family(metrics.SHARDS, {(): len(self.controller.terms.of_shard)})
+        yield _family(metrics.SHARDS_HELD, {(): held})
         yield _family(metrics.WATCH_IDLE, {(name,): seconds for name, seconds in self.pulse.silences().items()})
         yield from self._queue()
-        if leads:
-            yield from _workloads(self.controller.world)
+        if held:
+            yield from _workloads(self.controller.ours)
             yield from _rosters(self.controller.world)
 
     def _queue(self) -> Iterator[_Family]:
@@ -88,10 +90,10 @@ def _state(workload: Workload) -> str:
     return next((word for word in TOLD if present.get(word)), WAITING)
 
 
-def _workloads(world: World) -> Iterator[_Family]:
+def _workloads(workloads: Iterable[Workload]) -> Iterator[_Family]:
     states: Counter[Labels] = Counter()
     drifted: Counter[Labels] = Counter()
-    for workload in world.store:
+    for workload in workloads:
         labels = state(workload)
         states[labels] += 1
         drift_class = workload.status.drift.drift_class

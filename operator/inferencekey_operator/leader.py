@@ -27,6 +27,9 @@ from inferencekey_operator.cluster import MANAGER, Body, Cluster, ClusterError, 
 log = logging.getLogger(__name__)
 
 
+Annotations = dict[str, str]
+
+
 class LeadershipLostError(Exception):
     """This process must not act any more: it ends, and begins anew as a candidate."""
 
@@ -34,6 +37,34 @@ class LeadershipLostError(Exception):
 def boot_clock() -> float:
     """Seconds on a clock that nobody sets; it counts while the machine sleeps, where there is such a one."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class Notes:
+    """What several Leases have to do with each other; one alone has nothing to note.
+
+    Annotations are those of the Lease as it was read; whatever is returned is written in the same request.
+    """
+
+    def seen(self, lease: Body | None, began: float) -> None:
+        """The Lease was read or written by a request that began then; None where there is none."""
+
+    def may_take(self, annotations: Annotations) -> bool:
+        """Whether a Lease that is free is to be taken now."""
+        return True
+
+    def taken(self, lease: Body | None) -> None:
+        """A term begins with the next write."""
+
+    def held(self, annotations: Annotations) -> Annotations:
+        """What a Lease of ours says from now on."""
+        return annotations
+
+    def asked(self, annotations: Annotations) -> Annotations | None:
+        """What to write into the Lease of another; None to leave it alone."""
+        return None
+
+    def forbid(self) -> None:
+        """Raises LeadershipLostError where we must not act for a reason of theirs."""
 
 
 @dataclass(eq=False, repr=False)
@@ -49,6 +80,9 @@ class Leader:
     renew_deadline: float = 10.0
     retry: float = 2.0
     clock: Callable[[], float] = boot_clock
+    notes: Notes = field(default_factory=Notes)
+    pace: float = 1.0
+    """How much longer than usual a candidate pauses between two looks."""
     settled_at: float = field(default=math.inf, init=False)
     """When, on `clock`, nothing that a former leader sent can still be on its way: creates wait for it."""
     answered_at: float = field(default=-math.inf, init=False)
@@ -76,7 +110,7 @@ class Leader:
 
         What we had before, and nobody took since, is ours at once: all that was done under it has ended.
         """
-        before = self._term
+        before, self._released = self._term, False
         while True:
             try:
                 if await self._try_to_acquire():
@@ -102,8 +136,21 @@ class Leader:
 
     def check(self) -> None:
         """Raise LeadershipLostError unless we may act now. Costs nothing: called right before each write."""
-        if self._released or self.clock() >= self._deadline:
+        if not self.holds:
             raise LeadershipLostError(f"the Lease {self} was given up, or was not renewed in time")
+        self.notes.forbid()
+
+    @property
+    def holds(self) -> bool:
+        """Whether the Lease is ours for sure."""
+        return not self._released and self.clock() < self._deadline
+
+    @property
+    def holder(self) -> str:
+        """Whose the Lease is, as far as we know; empty where it is nobody's, or was never seen."""
+        if self.holds:
+            return self.identity
+        return str(self._seen.get("holderIdentity") or "") if self.clock() < self._expires else ""
 
     async def release(self) -> None:
         """Give the Lease up if it is ours, for another to start at once. `hold` and all work must have ended."""
@@ -116,12 +163,16 @@ class Leader:
                         return
         except (ClusterError, TimeoutError) as error:
             log.warning("the Lease %s is not given up, it has to run out: %s", self, self._explain(error))
+        self._term, self._deadline = {}, -math.inf
 
     async def _try_to_acquire(self) -> bool:
         lease = await self._read()
         if not self._is_ours(lease):
             self._observe(lease)
             if self.clock() < self._expires:
+                await self._ask(lease)
+                return False
+            if not self.notes.may_take(annotations_of(lease)):
                 return False
             gap = self.duration - self.renew_deadline if self._seen.get("holderIdentity") else 0.0
             self.settled_at = self.clock() + gap
@@ -131,7 +182,14 @@ class Leader:
                 "acquireTime": micro_time(datetime.now(UTC)),
                 "leaseTransitions": self._seen.get("leaseTransitions", -1) + 1,
             }
+            self.notes.taken(lease)
         return await self._write(lease)
+
+    async def _ask(self, lease: Body | None) -> None:
+        """Leave a note in the Lease of another, which stays as long as it would."""
+        note = None if lease is None else self.notes.asked(annotations_of(lease))
+        if lease is not None and note is not None:
+            await self._request("PUT", self._path, 409, _annotated(lease, note))
 
     def _observe(self, lease: Body | None) -> None:
         """Note when we first saw what the Lease says; a missing one leaves the last holder its time."""
@@ -145,8 +203,8 @@ class Leader:
 
     def _pause(self) -> float:
         """Half of what renewals wait, so that a handover is short; less if the holder's time ends before."""
-        left = self._expires - self.clock()
-        return left if 0 < left < self.retry / 2 else self.retry / 2
+        left, pause = self._expires - self.clock(), self.retry / 2 * self.pace
+        return left if 0 < left < pause else pause
 
     async def _renew(self) -> None:
         lease, self._lease = self._lease or await self._read(), None
@@ -170,14 +228,22 @@ class Leader:
         return held == (self.identity, self._term.get("acquireTime", ""))
 
     async def _read(self) -> Body | None:
-        return await self._request("GET", self._path, 404)
+        began = self.clock()
+        lease = await self._request("GET", self._path, 404)
+        self.notes.seen(lease, began)
+        return lease
 
     async def _put(self, lease: Body | None, changes: Body) -> Body | None:
         """The Lease as it is then, or None where it moved on since it was read."""
         method, path = ("PUT", self._path) if lease else ("POST", self._collection)
+        began = self.clock()
         lease = lease or {"metadata": {"namespace": self.namespace, "name": self.name}}
         spec = {**lease.get("spec", {}), **changes, "renewTime": micro_time(datetime.now(UTC))}
-        return await self._request(method, path, 409, {**lease, "spec": spec})
+        wanted = _annotated({**lease, "spec": spec}, self.notes.held(annotations_of(lease)))
+        written = await self._request(method, path, 409, wanted)
+        if written is not None:
+            self.notes.seen(written, began)
+        return written
 
     async def _request(self, method: str, path: str, none_on: int, body: Body | None = None) -> Body | None:
         """None on that status. Whatever else goes wrong, a plugin for credentials too, is a ClusterError."""
@@ -207,3 +273,15 @@ class Leader:
             return str(error) or type(error).__name__
         wanted = f"namespace {self.namespace} must exist and allow us to get, create and update Leases"
         return f"{error}: {wanted}; --lease-namespace names another one"
+
+
+def annotations_of(lease: Body | None) -> Annotations:
+    """Of a Lease; none where there is none."""
+    return dict((lease or {}).get("metadata", {}).get("annotations") or {})
+
+
+def _annotated(lease: Body, annotations: Annotations) -> Body:
+    """The Lease with these annotations; untouched where it has them."""
+    if annotations == annotations_of(lease):
+        return lease
+    return {**lease, "metadata": {**lease["metadata"], "annotations": annotations}}

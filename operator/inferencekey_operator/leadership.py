@@ -1,4 +1,4 @@
-"""When this process works: while it holds the Lease, and not a moment longer.
+"""When this process works: while it holds Leases, one for each shard, and not a moment longer.
 
 A leader that cannot renew stops its work, and becomes a candidate again; what it saw stays in memory, so that taking
 over is quick and writes nothing.
@@ -8,104 +8,115 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 import os
 import socket
 import uuid
 from pathlib import Path
 
+from inferencekey_operator.candidacy import Candidacy, Field
 from inferencekey_operator.cluster import MANAGER, Cluster
-from inferencekey_operator.controller import Controller
-from inferencekey_operator.leader import Leader, LeadershipLostError
+from inferencekey_operator.controller import AT_WORK, Controller
+from inferencekey_operator.layout import Layouts
+from inferencekey_operator.leader import Leader, LeadershipLostError, boot_clock
 from inferencekey_operator.settings import Settings
-
-log = logging.getLogger(__name__)
+from inferencekey_operator.shards import pace, shard_of
 
 MARGIN = 0.5
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 class Leadership:
-    """The candidacies of one process, one after the other."""
+    """The candidacies of one process: one for each shard, each one after the other."""
 
     def __init__(self, cluster: Cluster, controller: Controller, settings: Settings) -> None:
         self._cluster, self._controller, self._settings = cluster, controller, settings
-        self._candidate: Leader | None = None
-        self._leader: Leader | None = None
-        self._candidacies: asyncio.Task[None] | None = None
+        self._field: Field | None = None
+        self._run: asyncio.Task[None] | None = None
 
     def check(self) -> None:
-        """Raises LeadershipLostError unless this process may act now."""
-        if self._leader is None:
+        """Raises LeadershipLostError unless this process may act now, for the Workload that is looked at."""
+        shard = 0
+        if self._settings.shards > 1:
+            key = AT_WORK.get()
+            if key is None:
+                raise LeadershipLostError("only what is done for a Workload changes the platform")
+            shard = shard_of(key.namespace, self._settings.shards)
+        if self._field is None:
             raise LeadershipLostError("this process does not lead")
-        self._leader.check()
+        self._field.candidacies[shard].check()
 
     @property
     def leads(self) -> bool:
-        """Whether this process may act now."""
-        try:
-            self.check()
-        except LeadershipLostError:
-            return False
-        return True
+        """Whether this process may act now, for any shard."""
+        return self.shards_held > 0
+
+    @property
+    def shards_held(self) -> int:
+        """For how many shards it may act now."""
+        return sum(candidacy.leads for candidacy in self._field or ())
 
     @property
     def ended(self) -> bool:
         """Whether there will be no further candidacy, though nobody ended them."""
-        return self._candidacies is not None and self._candidacies.done()
+        return self._run is not None and self._run.done()
 
     @property
     def lease_silence(self) -> float:
-        """Seconds since the API server last told something about the Lease."""
-        return 0.0 if self._candidate is None else self._candidate.clock() - self._candidate.answered_at
+        """Seconds since the API server last told something about the Lease, about the quietest of several."""
+        leaders = [candidacy.leader for candidacy in self._field or ()]
+        return max((leader.clock() - leader.answered_at for leader in leaders), default=0.0)
 
     def start(self) -> None:
         """From now on, lead whenever that is possible."""
-        self._candidacies = asyncio.create_task(self._run(), name="leadership")
+        self._field = self._new_candidacies()
+        self._run = asyncio.create_task(self._run_all(self._field), name="leadership")
 
-    async def _run(self) -> None:
-        leader = self._candidate = self._new_candidate()
-        while True:
-            taken = await leader.acquire()
-            self._leader = leader
-            self._controller.begin(settled_in=self._settings.client_timeout if taken else 0.0)
-            try:
-                await leader.hold()
-            except LeadershipLostError as error:
-                log.warning("not leading any more: %s", error)
-                self._leader = None
-                await self._controller.queue.stop()
+    async def _run_all(self, field: Field) -> None:
+        async with asyncio.TaskGroup() as group:
+            for candidacy in field:
+                group.create_task(candidacy.run(), name=f"candidacy for shard {candidacy.shard}")
 
     async def end(self) -> None:
-        """Finish what is in work, under the Lease; then give it up."""
+        """Finish what is in work, under the Leases; then give them up."""
+        if self._field is not None:
+            self._field.closing = True
         await self._controller.queue.stop()
-        if self._candidacies is not None:
-            self._candidacies.cancel()
-            await asyncio.gather(self._candidacies, return_exceptions=True)
-        if self._candidate is not None:
-            await self._candidate.release()
+        if self._run is not None:
+            self._run.cancel()
+            await asyncio.gather(self._run, return_exceptions=True)
+        await asyncio.gather(*(candidacy.leader.release() for candidacy in self._field or ()))
 
-    def _new_candidate(self) -> Leader:
+    def _new_candidacies(self) -> Field:
         """A write to the platform must end before the Lease of a leader that stopped renewing can run out."""
-        duration = self._settings.lease_duration
-        deadline = duration - self._settings.client_timeout - MARGIN
-        return Leader(
-            self._cluster,
-            self._settings.lease_namespace or _pod_namespace(),
-            name=lease_name(self._settings.namespace),
-            identity=f"{socket.gethostname()}_{os.getpid()}_{uuid.uuid4().hex[:8]}",
-            duration=duration,
-            renew_deadline=min(10.0, deadline),
-            retry=min(2.0, deadline / 4),
-        )
+        settings, duration = self._settings, self._settings.lease_duration
+        renew_deadline = min(10.0, duration - settings.client_timeout - MARGIN)
+        layouts = Layouts(settings.shards, duration=duration, fresh_for=renew_deadline, clock=boot_clock)
+        field = Field(layouts, self._controller, settings.client_timeout)
+        identity = f"{socket.gethostname()}_{os.getpid()}_{uuid.uuid4().hex[:8]}"
+        for shard in range(settings.shards):
+            candidacy = Candidacy(shard, field)
+            candidacy.leader = Leader(
+                self._cluster,
+                settings.lease_namespace or _pod_namespace(),
+                name=lease_name(settings.namespace, shard),
+                identity=identity,
+                duration=duration,
+                renew_deadline=renew_deadline,
+                retry=min(2.0, (duration - settings.client_timeout - MARGIN) / 4),
+                notes=candidacy,
+                pace=pace(settings.shards) if shard else 1.0,
+            )
+            field.candidacies.append(candidacy)
+        return field
 
 
-def lease_name(namespaces: tuple[str, ...]) -> str:
-    """One Lease per scope: operators of different namespaces do not wait for each other."""
+def lease_name(namespaces: tuple[str, ...], shard: int = 0) -> str:
+    """One Lease per scope and shard: operators of different namespaces do not wait for each other."""
+    suffix = f"-shard-{shard}" if shard else ""
     if not namespaces:
-        return MANAGER
+        return f"{MANAGER}{suffix}"
     scope = hashlib.sha256(",".join(sorted(namespaces)).encode()).hexdigest()[:8]
-    return f"{MANAGER}-{scope}"
+    return f"{MANAGER}-{scope}{suffix}"
 
 
 def _pod_namespace() -> str:

@@ -111,5 +111,10 @@ WATCH_IDLE = Standing(
     ("resource",),
 )
 ROUND_AGE = Standing("inferencekey_round_idle_seconds", "Since when the full round over all Workloads made no step.")
+SHARDS = Standing("inferencekey_shards", "How many shards this process is for: --shards.")
+SHARDS_HELD = Standing(
+    "inferencekey_shards_held",
+    "How many shards this process works on; over all replicas, that adds up to all.",
+)
 LEADER = Standing("inferencekey_leader", "1 in the process that holds the Lease, 0 in those that stand by.")
 BUILD = Standing("inferencekey_build_info", "1; which operator this is.", ("version", "python"))

@@ -24,6 +24,8 @@ from inferencekey_operator.world import AskedAgainError, World
 
 CONFIRM_AFTER = 2.0
 """Seconds between the list that first lacked a workload and the one that confirms it."""
+NOT_SHOWN_YET = 0.2
+"""Seconds until a Workload that another replica began to create may be known in full."""
 OLDER_THAN_US = timedelta(minutes=1)
 """A row this much older than its Workload was not made for it."""
 _PASSING = frozenset(reason for reason in Reason if reason.actor is Actor.PLATFORM) - {Reason.PROGRESSING}
@@ -187,7 +189,9 @@ def _fresh_since(workload: Workload, memory: Memory, roster: Roster) -> float:
 
 
 def refuse_rivals(world: World, workload: Workload, who: Identity) -> None:
-    """Raises where the identity belongs to another Workload."""
+    """Raises where the identity belongs to another Workload, or may by what another replica began just now."""
+    if world.precedence is not None and workload.status.workload_id is None and world.precedence.behind:
+        raise AskedAgainError(NOT_SHOWN_YET)
     rival = world.claims.rival(workload.key)
     if rival is not None:
         raise ConfigurationError(

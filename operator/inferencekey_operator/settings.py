@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from inferencekey_operator.credentials import origin
+from inferencekey_operator.shards import MOST
 from inferencekey_operator.workload import OnDrift
 
 DEFAULT_BASE_URL = "https://api.inferencekey.com"
@@ -39,6 +40,7 @@ class Settings:
     create_settle: float = 40.0
     lease_namespace: str | None = None
     lease_duration: float = 14.0
+    shards: int = 1
     metrics_address: str | None = None
     log_level: str = "info"
     log_format: str = "text"
@@ -58,6 +60,13 @@ def positive(text: str) -> float:
     if seconds <= 0:
         raise argparse.ArgumentTypeError("must be more than 0")
     return seconds
+
+
+def shards(text: str) -> int:
+    """A number of shards."""
+    if not re.fullmatch(r"[0-9]{1,3}", text.strip()) or not 1 <= int(text) <= MOST:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {MOST}")
+    return int(text)
 
 
 def policy(text: str) -> OnDrift:
@@ -132,6 +141,12 @@ _OPTIONS = (
         positive,
         "DURATION",
         "a killed leader is replaced after this time (default: 14s, or client timeout + 4s)",
+    ),
+    _Option(
+        "shards",
+        shards,
+        "NUMBER",
+        f"share the namespaces out among the replicas, by so many Leases (default: 1: one replica works; most: {MOST})",
     ),
     _Option("metrics-address", address, "[HOST]:PORT", "serve /metrics, /healthz and /readyz there (default: off)"),
     _Option(

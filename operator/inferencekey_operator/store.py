@@ -92,6 +92,11 @@ class Store:
             memory = self._memories[key] = Memory(asyncio.get_running_loop().time())
         return memory
 
+    def revisit(self, key: Key) -> None:
+        """What another process did meanwhile was not seen by us: whatever was half known has to be seen anew."""
+        memory = self.memory(key)
+        memory.seen, memory.missing_since, memory.denied_since = asyncio.get_running_loop().time(), None, None
+
     def observe(self, body: Mapping[str, Any]) -> bool:
         """Takes the object over if it is news; True where it deserves a look."""
         key = key_of(body)

@@ -15,6 +15,7 @@ from inferencekey_operator.health import Health
 from inferencekey_operator.inferencekey.connection import Connection
 from inferencekey_operator.inferencekey.roster import Pace, Rosters
 from inferencekey_operator.leadership import Leadership
+from inferencekey_operator.precedence import Precedence
 from inferencekey_operator.publication import Publication
 from inferencekey_operator.reflector import Reflector
 from inferencekey_operator.reporter import Reporter
@@ -64,7 +65,7 @@ class Parts:
 
 def wire(settings: Settings, cluster: Cluster) -> Parts:
     """All parts, each knowing those it works with."""
-    controller = Controller()
+    controller = Controller(settings.shards)
     leadership = Leadership(cluster, controller, settings)
     platforms = Platforms(settings.client_timeout, leadership.check)
     secrets = Secrets(controller.secret_changed)
@@ -78,6 +79,7 @@ def wire(settings: Settings, cluster: Cluster) -> Parts:
         troubled=controller.platform_troubled,
     )
     store, recorder = Store(), Recorder(cluster)
+    precedence = Precedence(cluster, settings.namespace, store.get) if settings.shards > 1 else None
     controller.wire(
         World(
             settings=settings,
@@ -86,23 +88,35 @@ def wire(settings: Settings, cluster: Cluster) -> Parts:
             secrets=secrets,
             namespace_policies=namespaces.policies.get,
             rosters=rosters,
-            claims=Claims(store.get, partial(controller.queue.add, urgent=True)),
+            claims=_claims(controller, store, precedence),
             publication=Publication(cluster, config_maps),
             serving=Serving(controller.readiness_told, settings.readiness_interval),
             recorder=recorder,
-            term=controller.term,
+            terms=controller.terms,
+            precedence=precedence,
         )
     )
-    watches = (*secrets.reflectors(cluster, settings.secret_name, settings.namespace), *config_maps)
+    watches: tuple[Reflector, ...] = (
+        *secrets.reflectors(cluster, settings.secret_name, settings.namespace),
+        *config_maps,
+        *(precedence.reflectors if precedence else ()),
+    )
     return Parts(
         controller=controller,
         leadership=leadership,
         platforms=platforms,
         namespaces=namespaces,
         reflectors=watches if settings.namespace else (*watches, namespaces),
-        gauges=Gauges(controller, cluster.pulse, lambda: leadership.leads),
+        gauges=Gauges(controller, cluster.pulse, lambda: leadership.shards_held),
         health=Health(controller, leadership, cluster.pulse, longest_round=2 * settings.full_round + 120.0),
     )
+
+
+def _claims(controller: Controller, store: Store, precedence: Precedence | None) -> Claims:
+    freed = partial(controller.queue.add, urgent=True)
+    if precedence is None:
+        return Claims(store.get, freed)
+    return Claims(store.get, freed, foreign=controller.terms.foreign, begun=precedence.of)
 
 
 def _config_maps(settings: Settings, cluster: Cluster, controller: Controller) -> list[ConfigMaps]:

@@ -3,7 +3,7 @@
 What client-go's work queue is, for asyncio: a key that is queued twice is worked once; a key that comes again while
 it is worked is worked again after; failures wait longer each time, with jitter. Two lanes: what people wait for
 overtakes rounds. Within a lane, groups take turns and none has more than its share in work, so that one slow group
-holds up nobody. The queue knows nothing of what a key means.
+holds up nobody. The queue knows nothing of what a key means, nor why one is not admitted.
 """
 
 from __future__ import annotations
@@ -65,9 +65,10 @@ class WorkQueue:
         *,
         limit: int = 192,
         share: int = 32,
+        admits: Callable[[Key], bool] = lambda key: True,
         waited: Callable[[str, float], None] = lambda lane, seconds: None,
     ) -> None:
-        self._work, self._waited = work, waited
+        self._work, self._waited, self._admits = work, waited, admits
         self._limit, self._share = limit, share
         self._lanes = (_Lane(), _Lane())
         self._queued: dict[Key, int] = {}
@@ -86,6 +87,16 @@ class WorkQueue:
         self._open = True
         self._pump()
 
+    async def drop(self, belongs: Callable[[Key], bool]) -> None:
+        """Nothing of these keys is remembered; waits for those that are in work."""
+        for key in [key for keys in (self._queued, self._delays, self._failures) for key in keys if belongs(key)]:
+            self.forget(key)
+            self._queued.pop(key, None)
+            self._since.pop(key, None)
+        running = [task for key, task in self._running.items() if belongs(key)]
+        if running:
+            await asyncio.wait(running)
+
     async def stop(self) -> None:
         """No further key is begun; waits for those that are in work."""
         self._open = False
@@ -99,7 +110,7 @@ class WorkQueue:
         """Work `key` as soon as its turn comes. A delay of it is over."""
         self._cancel_delay(key)
         lane = 0 if urgent else 1
-        if self._queued.get(key, 2) <= lane:
+        if not self._admits(key) or self._queued.get(key, 2) <= lane:
             return
         self._queued[key] = lane
         self._since.setdefault(key, asyncio.get_running_loop().time())
@@ -111,7 +122,7 @@ class WorkQueue:
     def add_after(self, key: Key, seconds: float, *, urgent: bool = False) -> None:
         """Work `key` in `seconds`, unless it is queued anyway. An earlier delay of it is replaced."""
         self._cancel_delay(key)
-        if key in self._queued:
+        if key in self._queued or not self._admits(key):
             return
         loop = asyncio.get_running_loop()
         self._delays[key] = loop.call_later(seconds, lambda: self.add(key, urgent=urgent))

@@ -9,10 +9,13 @@ from inferencekey_operator.claims import Claims
 from inferencekey_operator.credentials import Allowed
 from inferencekey_operator.events import Recorder
 from inferencekey_operator.inferencekey.roster import Rosters
+from inferencekey_operator.keys import Key
+from inferencekey_operator.precedence import Precedence
 from inferencekey_operator.publication import Publication
 from inferencekey_operator.reporter import Reporter
 from inferencekey_operator.serving import Serving
 from inferencekey_operator.settings import Settings
+from inferencekey_operator.shards import shard_of
 from inferencekey_operator.store import Store
 from inferencekey_operator.watches import Secrets
 
@@ -27,12 +30,31 @@ class AskedAgainError(Exception):
 
 @dataclass(slots=True)
 class Term:
-    """The time in which this process acts."""
+    """The time in which this process acts for one shard."""
 
     began: float = float("inf")
-    """In the loop's time. What another process began before may still be under way."""
+    """In the loop's time; infinite while it does not. What another process began before may still be under way."""
     creates_from: float = float("inf")
     """When nothing that a former leader sent can still arrive."""
+
+
+class Terms:
+    """By shard, and so by namespace. With one shard, all is ours, if not at all times."""
+
+    def __init__(self, shards: int = 1) -> None:
+        self.of_shard = [Term() for _ in range(shards)]
+
+    def of(self, namespace: str) -> Term:
+        """That of the namespace's shard."""
+        return self.of_shard[shard_of(namespace, len(self.of_shard))]
+
+    def ours(self, key: Key) -> bool:
+        """Whether we look at what is in that namespace; whether we may is asked of the Lease."""
+        return len(self.of_shard) == 1 or self.of(key.namespace).began < float("inf")
+
+    def foreign(self, key: Key) -> bool:
+        """Whether that is for another replica."""
+        return not self.ours(key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +71,9 @@ class World:
     publication: Publication
     serving: Serving
     recorder: Recorder
-    term: Term
+    terms: Terms
+    precedence: Precedence | None = None
+    """Which creation was begun first, where several replicas create."""
 
     @property
     def allowed(self) -> Allowed:

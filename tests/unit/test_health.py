@@ -33,7 +33,8 @@ class Process:
         self.health = Health(self.controller, self.leadership, self.pulse, longest_round=ROUND)
         self.health.listed = True
         self.candidate = Leader(cast(Cluster, None), "here", identity="us", clock=clock)
-        self.leadership._candidate = self.candidate
+        self.leadership._field = self.leadership._new_candidacies()
+        self.leadership._field.candidacies[0].leader = self.candidate
         self.opens_watch()
 
     def opens_watch(self) -> None:
@@ -153,6 +154,6 @@ async def test_a_look_that_does_not_end() -> None:
 async def test_a_candidacy_that_ended() -> None:
     """A process that will never lead is of no use."""
     process = Process()
-    process.leadership._candidacies = asyncio.ensure_future(asyncio.sleep(0))  # type: ignore[assignment]
+    process.leadership._run = asyncio.ensure_future(asyncio.sleep(0))  # type: ignore[assignment]
     await process.passes(10)
     assert wrong(process.health.alive()) == ["candidacy"]

@@ -34,7 +34,7 @@ from inferencekey_operator.status import HandledApproval
 from inferencekey_operator.store import Store
 from inferencekey_operator.watches import Secrets
 from inferencekey_operator.workload import FINALIZER, OnDrift, TokenSecretRef, Workload
-from inferencekey_operator.world import AskedAgainError, Term, World
+from inferencekey_operator.world import AskedAgainError, Terms, World
 from unit.builders import (
     BORN,
     IDENTITY,
@@ -76,7 +76,7 @@ class Place:
             publication=unused,
             serving=self.serving,
             recorder=unused,
-            term=Term(),
+            terms=Terms(),
         )
 
     def put(self, data: dict[str, str], name: str = "inferencekey", namespace: str = "team-a") -> None:

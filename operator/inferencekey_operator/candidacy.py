@@ -155,7 +155,7 @@ class Candidacy(Notes):
 
     def may_take(self, annotations: Annotations) -> bool:
         """At once where we asked for it; later where others may need it more."""
-        if self._field.closing or (self.shard and not self._layouts.serves):
+        if self._field.closing or not self.may_keep():
             return False
         if self._layouts.shards > 1:
             now = self.leader.clock()
@@ -164,6 +164,10 @@ class Candidacy(Notes):
                 return False
             self._taking_until = now + self.leader.retry
         return True
+
+    def may_keep(self) -> bool:
+        """Not while we cannot read the layout: it runs out, for one who can."""
+        return not self.shard or self._layouts.serves
 
     def _left_to_others(self, annotations: Annotations) -> float:
         asker = annotations.get(WANTED_BY)

@@ -174,6 +174,7 @@ class Cluster:
             page = await self.request("GET", path, accept=accept, **query)
             if "items" not in page or "resourceVersion" not in page.get("metadata", {}):
                 raise ClusterError(0, "the answer to a list is none")
+            page["items"] = page["items"] or []  # metadata alone of nothing is null
             yield page
             following = page["metadata"].get("continue")
             if not following:

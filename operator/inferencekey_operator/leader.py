@@ -52,6 +52,10 @@ class Notes:
         """Whether a Lease that is free is to be taken now."""
         return True
 
+    def may_keep(self) -> bool:
+        """Whether a Lease that is still ours, though we lost touch with it, is to be renewed."""
+        return True
+
     def taken(self, lease: Body | None) -> None:
         """A term begins with the next write."""
 
@@ -183,6 +187,8 @@ class Leader:
                 "leaseTransitions": self._seen.get("leaseTransitions", -1) + 1,
             }
             self.notes.taken(lease)
+        elif not self.notes.may_keep():
+            return False
         return await self._write(lease)
 
     async def _ask(self, lease: Body | None) -> None:

@@ -36,23 +36,23 @@ class Crowd:
         self._cluster, self.api, self.platform = cluster, api, platform
         self._teams: list[Team] = []
 
-    def bare(self) -> Team:
+    def bare(self, name: str = "") -> Team:
         """A namespace without a Secret, and a project on the platform."""
-        name = f"crowd-{secrets.token_hex(4)}"
+        name = name or f"crowd-{secrets.token_hex(4)}"
         self.api.create("/api/v1/namespaces", {"metadata": {"name": name}})
         made = Team(name, kubectl_in(self._cluster, name), self.api, self.platform)
         self._teams.append(made)
         return made
 
-    def team(self) -> Team:
+    def team(self, name: str = "") -> Team:
         """A namespace with its Secret, a project on the platform, and nothing in either."""
-        made = self.bare()
+        made = self.bare(name)
         made.secret()
         return made
 
-    def partner(self, of: Team, token: str | None = None) -> Team:
+    def partner(self, of: Team, token: str | None = None, name: str = "") -> Team:
         """A further namespace, whose Secret names another team's project, with `token` or one of its own for it."""
-        made = self.bare()
+        made = self.bare(name)
         made.token = token or self.platform.mint(of.name)
         made.secret(INFERENCEKEY_PROJECT=of.name)
         return made

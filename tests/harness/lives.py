@@ -74,7 +74,16 @@ def _executed(before: Sequence[str], arguments: Sequence[str], environment: Mapp
 
 def forked(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Life:
     """From a server of forks, which lasts as long as this process."""
-    process = _FORKS.Process(target=_live, args=(tuple(arguments), dict(environment), log), daemon=True)
+    return _forked("", arguments, environment, log)
+
+
+def forked_as(name: str) -> Begin:
+    """The same, and its requests to the platform say who it is, by their user agent."""
+    return partial(_forked, name)
+
+
+def _forked(name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Life:
+    process = _FORKS.Process(target=_live, args=(name, tuple(arguments), dict(environment), log), daemon=True)
     process.start()
     return _Forked(process)
 
@@ -99,7 +108,7 @@ class _Forked:
         return code
 
 
-def _live(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+def _live(name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
     """What the child does; its parent is the server of forks."""
     bind_to_parent()
     os.environ.clear()
@@ -108,5 +117,8 @@ def _live(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -
     for stream in (sys.stdout, sys.stderr):
         os.dup2(output, stream.fileno())
     from inferencekey_operator.__main__ import main
+    from inferencekey_operator.inferencekey import client
 
+    if name:
+        vars(client)["version"] = lambda _: name  # what its user agent ends with
     sys.exit(main(arguments))

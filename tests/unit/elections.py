@@ -68,7 +68,7 @@ class Link(Cluster):
     def __init__(self, leases: Leases) -> None:
         self._leases = leases
         self.trouble = ""
-        """`hangs`, `deaf` (the request arrives, its answer does not) or `refused`."""
+        """`hangs`, `deaf` (the request arrives, its answer does not), `refused`, or `blind`: to the first Lease."""
         self.latency = 0.005
         self.thawed = asyncio.Event()
         self.thawed.set()
@@ -81,7 +81,7 @@ class Link(Cluster):
         await asyncio.sleep(self.latency)
         if self.trouble == "refused":
             raise ClusterError(0, "refused")
-        if self.trouble == "hangs":
+        if self.trouble == "hangs" or (self.trouble == "blind" and path.endswith(f"/{lease_name(())}")):
             await asyncio.Event().wait()
         answer = self._leases.answer(method, path, body)
         await asyncio.sleep(self.latency)

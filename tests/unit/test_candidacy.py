@@ -200,9 +200,9 @@ async def test_a_rollout_to_another_number(path: tuple[int, ...], pause: float) 
     await asyncio.sleep(FIRST + 20)
     for shards in path[1:]:
         for name in "ab":
-            former = replicas.running[0]
+            former = max(replicas.running, key=lambda process: (process.shards != shards, 0 in process.held))
             replicas.start(f"{name}-{shards}", shards)
-            await asyncio.sleep(3)
+            await asyncio.sleep(pause)
             await replicas.terminate(former)
         wanted = [shards - shards // 2, shards // 2]
         await replicas.until_shared(*wanted, within=2 * DURATION + 30)
@@ -223,10 +223,28 @@ async def test_another_number_does_not_fight() -> None:
     replicas.end()
 
 
+@virtual
+async def test_one_that_cannot_read_the_layout_stops() -> None:
+    """It renews its own Lease, and knows nothing of the first one: it may be of another number of shards by now."""
+    replicas = Replicas()
+    for name in "ab":
+        replicas.start(name, 2)
+    await replicas.until_shared(1, 1, within=FIRST + 30)
+    blind, seeing = sorted(replicas.running, key=lambda process: process.held == [0])
+    blind.link.trouble = "blind"
+    replicas.start("c", 3)
+    await replicas.terminate(seeing)
+    replicas.running.remove(blind)
+    await replicas.until_shared(3, within=3 * DURATION)
+    assert blind.held == []
+    blind.kill()
+    replicas.end()
+
+
 MISFORTUNES = st.tuples(
     st.floats(0, 30),
     st.integers(0, 2),
-    st.sampled_from(["freeze", "hangs", "deaf", "refused", "slow", "kill", "terminate", "other", "other"]),
+    st.sampled_from(["freeze", "hangs", "blind", "deaf", "refused", "slow", "kill", "terminate", "other", "other"]),
     st.floats(0.5, 40),
 )
 

@@ -246,6 +246,7 @@ def test_every_setting_reaches_the_operator(helm: Helm) -> None:
         full_round=1200.0,
         create_settle=90.0,
         lease_namespace=NAMESPACE,
+        shards=6,
         metrics_address=":8080",
         log_level="debug",
         log_format="text",
@@ -327,6 +328,23 @@ def test_the_lease_is_granted_by_the_name_that_it_has(helm: Helm, namespaces: tu
     rules = [rule for role in operators_roles(rendered) for rule in role["rules"]]
     (granted,) = [rule["resourceNames"] for rule in rules if "leases" in rule["resources"] and "get" in rule["verbs"]]
     assert granted == [lease_name(namespaces)]
+
+
+@pytest.mark.parametrize("namespaces", [(), ("team-b", "team-a")])
+def test_each_shard_has_its_lease(helm: Helm, namespaces: tuple[str, ...]) -> None:
+    """Granted by name, as many as there are, in any scope."""
+    watched = [f"--set=watchNamespaces={{{','.join(namespaces)}}}"] if namespaces else []
+    rendered = objects(helm, "--set=shards=12", *watched)
+    rules = [rule for role in operators_roles(rendered) for rule in role["rules"]]
+    (granted,) = [rule["resourceNames"] for rule in rules if "leases" in rule["resources"] and "get" in rule["verbs"]]
+    assert granted == [lease_name(namespaces, shard) for shard in range(12)]
+
+
+@pytest.mark.parametrize("shards", ["0", "65", "many"])
+def test_a_number_of_shards_that_cannot_be_is_refused(helm: Helm, shards: str) -> None:
+    """By the schema of the values, as by the operator itself."""
+    with pytest.raises(HelmFailedError, match="shards"):
+        helm.template(f"--set=shards={shards}")
 
 
 def test_each_binding_is_for_the_service_account(helm: Helm) -> None:

@@ -25,6 +25,7 @@ FLAGS = [
     "create-settle",
     "lease-namespace",
     "lease-duration",
+    "shards",
     "metrics-address",
     "log-level",
     "log-format",
@@ -77,6 +78,7 @@ def test_without_a_word() -> None:
         ("create-settle", "2m", "create_settle", 120.0),
         ("lease-namespace", "infra", "lease_namespace", "infra"),
         ("lease-duration", "1m", "lease_duration", 60.0),
+        ("shards", "4", "shards", 4),
         ("metrics-address", ":8080", "metrics_address", ":8080"),
         ("log-level", "DEBUG", "log_level", "debug"),
         ("log-format", "json", "log_format", "json"),
@@ -108,6 +110,14 @@ def test_the_help_names_each_variable() -> None:
     text = parser.format_help()
 
     assert all(f"[{PREFIX}{flag.upper().replace('-', '_')}]" in re.sub(r"\s+", "", text) for flag in FLAGS)
+
+
+@pytest.mark.parametrize("text", ["0", "65", "-1", "many", "1.5", ""])
+def test_a_number_of_shards_that_cannot_be(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Said with the bounds, before anything is touched."""
+    with pytest.raises(SystemExit):
+        settings(f"--shards={text}")
+    assert "is no number from 1 to 64" in capsys.readouterr().err
 
 
 def test_a_flag_wins_over_its_variable() -> None:

@@ -13,6 +13,9 @@
 {{- with .Values.createSettle }}
 - --create-settle={{ . }}
 {{- end }}
+{{- if gt (int .Values.shards) 1 }}
+- --shards={{ .Values.shards }}
+{{- end }}
 - --log-level={{ .Values.logLevel }}
 - --log-format={{ .Values.logFormat }}
 {{- range .Values.secretNames }}

@@ -57,6 +57,16 @@ inferencekey-operator
 {{- end }}
 {{- end }}
 
+{{- /* One for each shard. */ -}}
+{{- define "operator.leases" -}}
+{{- $name := include "operator.lease" . }}
+{{- $names := list $name }}
+{{- range $shard := untilStep 1 (int .Values.shards) 1 }}
+{{- $names = append $names (printf "%s-shard-%d" $name $shard) }}
+{{- end }}
+{{- join ", " $names }}
+{{- end }}
+
 {{- /* What it may do in every namespace that it watches; a comment says why where that is not plain. */ -}}
 {{- define "operator.rules" -}}
 - apiGroups: [inferencekey.com]

@@ -300,6 +300,14 @@ ROWS = (
                 unit="s",
             ),
             Panel(
+                "Shards",
+                "Held by each process; together they are as many as there are. Without shards, one process holds one.",
+                (
+                    query("sum by (pod) (inferencekey_shards_held{$scope})", "{{pod}}"),
+                    query("max(inferencekey_shards{$scope})", "there are"),
+                ),
+            ),
+            Panel(
                 "CPU",
                 "Seconds per second.",
                 (query("sum by (pod) (rate(process_cpu_seconds_total{$scope}[$__rate_interval]))", "{{pod}}"),),

@@ -28,6 +28,7 @@ from inferencekey_operator.metrics import Standing
 from inferencekey_operator.plan import decide
 from inferencekey_operator.reference import render as reference
 from inferencekey_operator.schema import crd
+from inferencekey_operator.shards import LAYOUT, WANTED_BY
 from inferencekey_operator.status import DriftClass
 from inferencekey_operator.workload import (
     APPROVE_PLAN,
@@ -119,7 +120,8 @@ def test_conditions_that_are_waited_for_exist() -> None:
 
 def test_annotations_exist() -> None:
     """Whatever is named below our group is an annotation, the finalizer, the version or the kind; and all are named."""
-    known = {ON_DRIFT, APPROVE_PLAN, RECONCILE_REQUESTED_AT, FINALIZER, f"{GROUP}/{VERSION}", f"{GROUP}/{KIND}"}
+    of_workloads = {ON_DRIFT, APPROVE_PLAN, RECONCILE_REQUESTED_AT, FINALIZER}
+    known = of_workloads | {LAYOUT, WANTED_BY, f"{GROUP}/{VERSION}", f"{GROUP}/{KIND}"}
     named = {name for each in pages() for name in re.findall(rf"(?<![.\w]){GROUP}/[\w-]*\w", each.text)}
     assert named == known
     assert {code(row[0])[0] for row in WORKLOAD.table("Annotations")} == {

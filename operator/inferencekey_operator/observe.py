@@ -24,8 +24,6 @@ from inferencekey_operator.world import AskedAgainError, World
 
 CONFIRM_AFTER = 2.0
 """Seconds between the list that first lacked a workload and the one that confirms it."""
-NOT_SHOWN_YET = 0.2
-"""Seconds until a Workload that another replica began to create may be known in full."""
 OLDER_THAN_US = timedelta(minutes=1)
 """A row this much older than its Workload was not made for it."""
 _PASSING = frozenset(reason for reason in Reason if reason.actor is Actor.PLATFORM) - {Reason.PROGRESSING}
@@ -59,6 +57,9 @@ async def observe(world: World, workload: Workload) -> Observed:
     world.claims.accept(workload.key)
     refuse_rivals(world, workload, who)
     live, known = find(workload, who, roster)
+    if live is not None and not known and world.precedence is not None:
+        await world.precedence.has_caught_up()  # another replica may have made it just now, for another Workload
+        refuse_rivals(world, workload, who)
     return Observed(who, roster, policy, declared, live, known)
 
 
@@ -189,9 +190,7 @@ def _fresh_since(workload: Workload, memory: Memory, roster: Roster) -> float:
 
 
 def refuse_rivals(world: World, workload: Workload, who: Identity) -> None:
-    """Raises where the identity belongs to another Workload, or may by what another replica began just now."""
-    if world.precedence is not None and workload.status.workload_id is None and world.precedence.behind:
-        raise AskedAgainError(NOT_SHOWN_YET)
+    """Raises where the identity belongs to another Workload."""
     rival = world.claims.rival(workload.key)
     if rival is not None:
         raise ConfigurationError(

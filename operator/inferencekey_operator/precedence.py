@@ -9,7 +9,7 @@ Must not know what a creation is of, nor whose the Workloads are.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from inferencekey_operator.cluster import METADATA_ONLY, Body, Cluster, collection_paths
 from inferencekey_operator.keys import Key
@@ -19,8 +19,8 @@ from inferencekey_operator.workload import FINALIZER, GROUP, PLURAL, VERSION, Wo
 
 LOOKS, LOOK = 250, 0.02
 """So often, and with so many seconds between, it is looked whether the watch has got somewhere."""
-FORGOTTEN = 5.0
-"""Seconds after which it is not waited any more for the other watch to show the same."""
+FORGOTTEN = 4.0
+"""Seconds after which it is not waited any more for the other watch to show the same: it cannot be read, perhaps."""
 
 
 class Precedence:
@@ -44,17 +44,20 @@ class Precedence:
         if not workload.resource_version.isdecimal():
             return True
         told = [each.has_told_all_before(workload) for each in self.reflectors]
-        return all(await asyncio.gather(*told)) and await _soon(lambda: not self.behind)
+        return all(await asyncio.gather(*told)) and await self.has_caught_up()
 
-    @property
-    def behind(self) -> bool:
-        """Whether a creation was begun which the other watch of Workloads has not shown yet."""
+    async def has_caught_up(self) -> bool:
+        """Whether the other watch of Workloads has shown all that was begun so far; waits some seconds for it."""
+        wanted = set(self._unseen)
+        return not wanted or await _soon(lambda: wanted.isdisjoint(self._still_unseen()))
+
+    def _still_unseen(self) -> Iterable[str]:
         oldest = asyncio.get_running_loop().time() - FORGOTTEN
         for uid, (key, version, at) in tuple(self._unseen.items()):
             known = self._workloads(key)
             if at < oldest or (known is not None and known.uid == uid and int(known.resource_version) >= version):
                 del self._unseen[uid]
-        return bool(self._unseen)
+        return self._unseen
 
     def saw(self, item: Body, *, order: int | None = None) -> None:
         """A Workload's metadata, as it stood at its version or, with an `order`, before."""

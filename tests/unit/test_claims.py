@@ -33,11 +33,16 @@ def claimant(key: Key, *, recorded: bool = False, age: int = 0, **metadata: Any)
 class Place:
     """Claims over Workloads, and a platform that accepts credentials: either may change at any time."""
 
-    def __init__(self) -> None:
+    def __init__(self, *foreign: Key, **begun: int) -> None:
         self.workloads: dict[Key, Workload] = {}
         self.accepted: set[Key] = set()
         self.freed: list[Key] = []
-        self.claims = Claims(self.workloads.get, self.freed.append)
+        self.claims = Claims(
+            self.workloads.get,
+            self.freed.append,
+            foreign=lambda key: key in foreign,
+            begun=lambda workload: begun.get(workload.namespace.replace("-", "_"), 0),
+        )
 
     def stake(self, workload: Workload, identity: Identity = IDENTITY, *, proven: bool = True) -> None:
         """`workload` is what stands now, and claims `identity`."""
@@ -81,6 +86,55 @@ def test_the_stronger_claim(why: str, stronger: dict[str, Any], weaker: dict[str
 
     assert place.claims.rival(A) is None, why
     assert place.claims.rival(B) == A, why
+
+
+@pytest.mark.parametrize(
+    ("what", "claim", "counts"),
+    [
+        ("declared, and older", {"age": 9}, False),
+        ("its creation was begun", {"finalizers": (FINALIZER,)}, True),
+        ("it was created", {"recorded": True}, True),
+    ],
+)
+def test_what_another_replica_looks_at(what: str, claim: dict[str, Any], counts: bool) -> None:
+    """Its credential was accepted where the platform's answer, or our finalizer, says so: we never ask for it."""
+    place = Place(A)
+    place.stake(claimant(A, **claim), proven=False)
+    place.stake(claimant(B))
+    assert (place.claims.rival(B) == A) is counts, what
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "begun", "winner"),
+    [
+        ({"age": 9}, {}, {"team_a": 7, "team_b": 6}, B),
+        ({}, {"age": 9}, {"team_a": 6, "team_b": 7}, A),
+        ({"age": 9}, {}, {"team_a": 6, "team_b": 0}, B),
+        ({"age": 9}, {}, {}, A),
+        ({"recorded": True}, {"age": 9}, {"team_a": 7, "team_b": 6}, A),
+        ({"recorded": True}, {"recorded": True, "age": 9}, {"team_a": 6, "team_b": 7}, B),
+    ],
+)
+@pytest.mark.parametrize("foreign", [A, B])
+def test_of_two_creations_the_first_wins(
+    a: dict[str, Any], b: dict[str, Any], begun: dict[str, int], winner: Key, foreign: Key
+) -> None:
+    """In both processes alike; age decides where nobody saw them begin, and where both are over."""
+    place = Place(foreign, **begun)
+    for key, claim in ((A, a), (B, b)):
+        place.stake(claimant(key, finalizers=(FINALIZER,), **claim), proven=key != foreign)
+    assert place.winners(A, B) == [winner]
+
+
+def test_rivals_are_all_who_claim_the_same() -> None:
+    """Whatever their claims are worth; what another replica does with its own wakes ours."""
+    place = Place(A)
+    place.stake(claimant(A), proven=False)
+    place.stake(claimant(B))
+    place.stake(claimant(C), ELSEWHERE)
+    assert list(place.claims.rivals(A)) == [B]
+    assert list(place.claims.rivals(C)) == []
+    assert list(place.claims.rivals(Key("team-d", "unknown"))) == []
 
 
 def test_a_claim_counts_once_it_is_proven() -> None:

@@ -22,7 +22,7 @@ A, B, C = (Key("team-a", name) for name in "abc")
 class Workshop:
     """A queue whose work goes on until it is let go, and what was worked in which order."""
 
-    def __init__(self, **bounds: int) -> None:
+    def __init__(self, **bounds: Any) -> None:
         self.queue = WorkQueue(self._work, **bounds)
         self.begun: list[Key] = []
         self.in_work: Counter[Key] = Counter()

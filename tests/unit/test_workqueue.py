@@ -69,7 +69,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def started(*keys: Key, **bounds: int) -> Workshop:
+async def started(*keys: Key, **bounds: Any) -> Workshop:
     """A workshop that has begun with these keys."""
     workshop = Workshop(**bounds)
     workshop.queue.start()
@@ -600,3 +600,43 @@ async def test_it_tells_how_long_the_work_goes_on() -> None:
     gate.set()
     await asyncio.sleep(0.1)
     assert (queue.running, queue.longest_running) == (0, 0.0)
+
+
+@virtual
+async def test_a_key_that_is_not_admitted_is_not_kept() -> None:
+    """Not queued, not delayed, not tried again: another process works it."""
+    admitted = {A}
+    workshop = await started(A, B, admits=admitted.__contains__)
+    workshop.queue.add_after(B, 1.0)
+    workshop.queue.retry(B)
+    workshop.queue.add(C, urgent=True)
+    await workshop.finish_all()
+    await asyncio.sleep(400)
+    assert workshop.begun == [A]
+    assert (workshop.queue.depth, workshop.queue.delayed) == (0, 0)
+
+    admitted.add(B)
+    workshop.queue.add(B)
+    await settle()
+    assert workshop.begun == [A, B]
+
+
+@virtual
+async def test_keys_are_dropped_and_the_others_go_on() -> None:
+    """What is queued or delayed is forgotten, what is in work is waited for, and does not come again."""
+    away: set[Key] = set()
+    workshop = await started(A, B, limit=2, admits=lambda key: key not in away)
+    workshop.queue.add(A, urgent=True)
+    workshop.queue.add(Key("team-b", "queued"))
+    workshop.queue.add_after(Key("team-c", "delayed"), 5.0)
+    away |= {A, Key("team-b", "queued"), Key("team-c", "delayed")}
+    dropping = asyncio.create_task(workshop.queue.drop(away.__contains__))
+    await settle()
+    assert (workshop.queue.depth, workshop.queue.delayed, dropping.done()) == (0, 0, False)
+
+    workshop.queue.add(C)
+    await workshop.finish(A)
+    assert dropping.done()
+    await workshop.finish_all()
+    await asyncio.sleep(10)
+    assert workshop.begun == [A, B, C]

@@ -16,7 +16,8 @@ from inferencekey_operator import shards
 from inferencekey_operator.cluster import Body
 from inferencekey_operator.controller import Controller
 from inferencekey_operator.layout import Layouts
-from inferencekey_operator.leader import Annotations, Leader, LeadershipLostError, Notes
+from inferencekey_operator.leader import Leader, LeadershipLostError
+from inferencekey_operator.notes import Annotations, Notes
 from inferencekey_operator.shards import WANTED_BY, Layout
 
 log = logging.getLogger(__name__)
@@ -121,7 +122,8 @@ class Candidacy(Notes):
         """Until the Lease is lost, which raises, or somebody is to have it."""
         waited = await self._settle(holding)
         if self._field.closing:
-            return
+            await asyncio.wait({holding})
+            holding.result()
         self._acting = True
         self._controller.begin(self.shard, settled_in=self._field.client_timeout if taken or waited else 0.0)
         given = asyncio.create_task(self._given.wait())

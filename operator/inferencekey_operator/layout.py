@@ -14,7 +14,8 @@ import secrets
 from collections.abc import Callable
 
 from inferencekey_operator.cluster import Body
-from inferencekey_operator.leader import Annotations, LeadershipLostError, annotations_of
+from inferencekey_operator.leader import LeadershipLostError
+from inferencekey_operator.notes import Annotations, annotations_of
 from inferencekey_operator.shards import LAYOUT, Layout
 
 log = logging.getLogger(__name__)

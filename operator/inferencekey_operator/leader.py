@@ -23,11 +23,9 @@ from datetime import UTC, datetime
 from urllib.parse import quote
 
 from inferencekey_operator.cluster import MANAGER, Body, Cluster, ClusterError, micro_time
+from inferencekey_operator.notes import Notes, annotated, annotations_of
 
 log = logging.getLogger(__name__)
-
-
-Annotations = dict[str, str]
 
 
 class LeadershipLostError(Exception):
@@ -37,38 +35,6 @@ class LeadershipLostError(Exception):
 def boot_clock() -> float:
     """Seconds on a clock that nobody sets; it counts while the machine sleeps, where there is such a one."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-
-
-class Notes:
-    """What several Leases have to do with each other; one alone has nothing to note.
-
-    Annotations are those of the Lease as it was read; whatever is returned is written in the same request.
-    """
-
-    def seen(self, lease: Body | None, began: float) -> None:
-        """The Lease was read or written by a request that began then; None where there is none."""
-
-    def may_take(self, annotations: Annotations) -> bool:
-        """Whether a Lease that is free is to be taken now."""
-        return True
-
-    def may_keep(self) -> bool:
-        """Whether a Lease that is still ours, though we lost touch with it, is to be renewed."""
-        return True
-
-    def taken(self, lease: Body | None) -> None:
-        """A term begins with the next write."""
-
-    def held(self, annotations: Annotations) -> Annotations:
-        """What a Lease of ours says from now on."""
-        return annotations
-
-    def asked(self, annotations: Annotations) -> Annotations | None:
-        """What to write into the Lease of another; None to leave it alone."""
-        return None
-
-    def forbid(self) -> None:
-        """Raises LeadershipLostError where we must not act for a reason of theirs."""
 
 
 @dataclass(eq=False, repr=False)
@@ -195,7 +161,7 @@ class Leader:
         """Leave a note in the Lease of another, which stays as long as it would."""
         note = None if lease is None else self.notes.asked(annotations_of(lease))
         if lease is not None and note is not None:
-            await self._request("PUT", self._path, 409, _annotated(lease, note))
+            await self._request("PUT", self._path, 409, annotated(lease, note))
 
     def _observe(self, lease: Body | None) -> None:
         """Note when we first saw what the Lease says; a missing one leaves the last holder its time."""
@@ -245,7 +211,7 @@ class Leader:
         began = self.clock()
         lease = lease or {"metadata": {"namespace": self.namespace, "name": self.name}}
         spec = {**lease.get("spec", {}), **changes, "renewTime": micro_time(datetime.now(UTC))}
-        wanted = _annotated({**lease, "spec": spec}, self.notes.held(annotations_of(lease)))
+        wanted = annotated({**lease, "spec": spec}, self.notes.held(annotations_of(lease)))
         written = await self._request(method, path, 409, wanted)
         if written is not None:
             self.notes.seen(written, began)
@@ -279,15 +245,3 @@ class Leader:
             return str(error) or type(error).__name__
         wanted = f"namespace {self.namespace} must exist and allow us to get, create and update Leases"
         return f"{error}: {wanted}; --lease-namespace names another one"
-
-
-def annotations_of(lease: Body | None) -> Annotations:
-    """Of a Lease; none where there is none."""
-    return dict((lease or {}).get("metadata", {}).get("annotations") or {})
-
-
-def _annotated(lease: Body, annotations: Annotations) -> Body:
-    """The Lease with these annotations; untouched where it has them."""
-    if annotations == annotations_of(lease):
-        return lease
-    return {**lease, "metadata": {**lease["metadata"], "annotations": annotations}}

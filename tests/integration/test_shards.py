@@ -19,6 +19,7 @@ import yaml
 from controlplane.access import Cluster
 from harness import permissions
 from harness.api import LEASES, Api, Json
+from harness.audit import Audit
 from harness.crowd import Crowd, crowd_of
 from harness.lives import forked_as
 from harness.operators import USUAL, Operator, Surroundings
@@ -119,11 +120,14 @@ class Replicas:
 
 
 @pytest.fixture(scope="module")
-def replicas(surroundings: Surroundings) -> Iterator[Replicas]:
-    """None yet."""
+def replicas(control_plane: Cluster, surroundings: Surroundings) -> Iterator[Replicas]:
+    """None yet. They are never refused what they ask of Kubernetes."""
     made = Replicas(surroundings)
     yield made
     made.close()
+    if control_plane.audit_log is not None:
+        asked = Audit(control_plane.audit_log, surroundings.api, permissions.USER).requests()
+        assert [str(request) for request in asked if not request.allowed] == []
 
 
 @pytest.fixture(scope="module")

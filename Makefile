@@ -47,9 +47,9 @@ e2e-argocd: controlplane ## a real Argo CD beside the operator; builds it once, 
 e2e-pods: controlplane ## the image and the chart in real pods, by kind or as root on a Debian; 3 minutes, and 3 more at first
 	@$(BIN)/python -m pods $(PYTEST_ARGS)
 
-chaos: setup ## seeded faults, crashes and edits of both sides, until something breaks; SECONDS=, SEED=, STEPS=, TRACE=1
+chaos: setup ## seeded faults, crashes and edits of both sides, until something breaks; SECONDS=, SEED=, STEPS=, SHARDS=, TRACE=1
 	@PYTHONHASHSEED=0 $(BIN)/python -m chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
-		$(if $(STEPS),--steps $(STEPS)) $(if $(TRACE),--trace)
+		$(if $(STEPS),--steps $(STEPS)) $(if $(SHARDS),--shards $(SHARDS)) $(if $(TRACE),--trace)
 
 fuzz: setup ## hostile input to each part, to the whole operator, and to a cluster; SECONDS=, SEED=, TARGET=, MANIFESTS=1000
 	@$(BIN)/python -m hostile $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \

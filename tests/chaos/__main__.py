@@ -68,6 +68,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=None, help="how many seeds, one after the other")
     parser.add_argument("--seed", type=int, default=None, help="the first seed (default: any); alone: only this one")
     parser.add_argument("--steps", type=int, default=COUNT, help=f"steps of each run (default: {COUNT})")
+    parser.add_argument("--shards", type=int, default=1, help="two replicas share so many shards (default: one works)")
     parser.add_argument("--trace", action="store_true", help="print everything that happened in a run that failed")
     return parser.parse_args()
 
@@ -78,7 +79,7 @@ def _go_on(given: argparse.Namespace, progress: Progress, total: Sum) -> int:
     runs = 1 if only else given.runs
     progress.say(f"from seed {seed}; Ctrl-C ends it")
     while (runs is None or total.runs < runs) and not _over(given, total):
-        outcome = run(seed, planned(seed, given.steps))
+        outcome = run(seed, planned(seed, given.steps), given.shards)
         total.add(outcome)
         if outcome.broken:
             _report(outcome, given, progress)
@@ -114,8 +115,9 @@ def _report(failed: Outcome, given: argparse.Namespace, progress: Progress) -> N
     if given.trace:
         for line in small.trace:
             progress.say(line)
-    steps = f" STEPS={given.steps}" if given.steps != COUNT else ""
-    progress.say(f"to repeat it: make chaos SEED={failed.seed}{steps} (with TRACE=1: and all that happened)")
+    more = f" STEPS={given.steps}" if given.steps != COUNT else ""
+    more += f" SHARDS={given.shards}" if given.shards != 1 else ""
+    progress.say(f"to repeat it: make chaos SEED={failed.seed}{more} (with TRACE=1: and all that happened)")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ class Outcome:
     seed: int
     steps: list[Step]
     broken: list[str]
+    shards: int = 1
     faults: int = 0
     crashes: int = 0
     writes: int = 0
@@ -47,10 +48,10 @@ def planned(seed: int, count: int = COUNT) -> list[Step]:
     return steps(random.Random(f"steps {seed}"), count)
 
 
-def run(seed: int, plan: Sequence[Step] | None = None) -> Outcome:
-    """Let a plan, the seed's own by default, happen to a world."""
+def run(seed: int, plan: Sequence[Step] | None = None, shards: int = 1) -> Outcome:
+    """Let a plan, the seed's own by default, happen to a world, in which replicas share so many shards."""
     chosen = list(planned(seed) if plan is None else plan)
-    outcome = Outcome(seed, chosen, [])
+    outcome = Outcome(seed, chosen, [], shards)
     random.seed(f"jitter {seed}")
     with virtual_clocks(), asyncio.Runner(loop_factory=lambda: Loop(random.Random(f"network {seed}"))) as runner:
         runner.run(_run(outcome))
@@ -58,7 +59,7 @@ def run(seed: int, plan: Sequence[Step] | None = None) -> Outcome:
 
 
 async def _run(outcome: Outcome) -> None:
-    async with a_world(random.Random(f"world {outcome.seed}")) as world:
+    async with a_world(random.Random(f"world {outcome.seed}"), outcome.shards) as world:
         try:
             await _happen(world, outcome.steps)
         except HotLoopError as error:

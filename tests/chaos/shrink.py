@@ -32,7 +32,7 @@ def _without_some(failed: Outcome, size: int, deadline: float, tried: Callable[[
     for start in range(len(failed.steps) - size, -1, -size):
         if time.monotonic() > deadline:
             return None
-        outcome = run(failed.seed, [*failed.steps[:start], *failed.steps[start + size :]])
+        outcome = run(failed.seed, [*failed.steps[:start], *failed.steps[start + size :]], failed.shards)
         tried(outcome)
         if outcome.kinds & failed.kinds:
             return outcome

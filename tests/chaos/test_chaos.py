@@ -43,6 +43,14 @@ def test_a_thousand_faults_break_nothing(first: int) -> None:
     assert int(told[2]) >= 50
 
 
+def test_two_replicas_break_nothing_either() -> None:
+    """They share two shards, and declare one project's slugs in both."""
+    done = chaos("--seed=3000", "--runs=3", "--shards=2")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nothing broke: 3 runs" in done.stdout
+
+
 @pytest.fixture(scope="module")
 def judged() -> dict[str, str]:
     """What the judge says of each mutation of the operator."""

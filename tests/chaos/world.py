@@ -10,6 +10,7 @@ import base64
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -46,8 +47,9 @@ PROJECT_KEY = "INFERENCEKEY_PROJECT"
 class World:
     """One run's."""
 
-    def __init__(self, loop: Loop, rng: Random) -> None:
+    def __init__(self, loop: Loop, rng: Random, shards: int = 1) -> None:
         self.loop, self.rng = loop, rng
+        self.settings = replace(SETTINGS, shards=shards)
         self.history = History()
         self.good_tokens: dict[str, str] = {}
         """By namespace: the token that works, if there is one in its Secret."""
@@ -57,7 +59,7 @@ class World:
         self.objects.watchers += [self.oracle.observe, self._tell_of]
         self.api = ApiServer(self.objects, rng, self.oracle.written)
         self.lives: list[Life] = []
-        self.replicas = 1
+        self.replicas = min(shards, 2)
         self.crashes = self.cuts = 0
         self.trace: list[str] = []
         """What happened, line by line."""
@@ -75,7 +77,7 @@ class World:
 
     def start(self) -> None:
         """One more process; when it dies another takes its place."""
-        life = Life(f"operator-{len(self.lives)}", SETTINGS, self.api)
+        life = Life(f"operator-{len(self.lives)}", self.settings, self.api)
         self.lives.append(life)
         self._beside.append(asyncio.ensure_future(self._replace(life)))
 
@@ -179,11 +181,11 @@ class World:
 
 
 @asynccontextmanager
-async def a_world(rng: Random) -> AsyncIterator[World]:
-    """A fresh world with one operator, three namespaces with a Secret each, and nothing declared."""
+async def a_world(rng: Random, shards: int = 1) -> AsyncIterator[World]:
+    """A fresh world with one operator, three namespaces with a Secret each, and nothing declared; two share shards."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, Loop)
-    world = World(loop, rng)
+    world = World(loop, rng, shards)
     with _listening(world):
         runners = []
         for place, app in ((PORT, create_app(world.platform)), (API_SERVER, world.api.application())):
@@ -194,7 +196,8 @@ async def a_world(rng: Random) -> AsyncIterator[World]:
         for namespace in PROJECTS:
             world.objects.create(Name("namespaces", "", namespace), {})
             world.give_token(namespace)
-        world.start()
+        for _ in range(world.replicas):
+            world.start()
         try:
             yield world
         finally:

@@ -77,19 +77,31 @@ class Replicas:
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._around, self._api = surroundings, surroundings.api
-        self.all: list[Operator] = []
+        self.all: dict[str, Operator] = {}
+
+    @property
+    def running(self) -> list[Operator]:
+        """Those that have not ended."""
+        return [each for each in self.all.values() if each.running]
 
     def start(self, name: str, shards: int = SHARDS) -> Operator:
         """Another one; back once it has a Lease, or waits for one."""
         log = self._around.log.with_name(f"log-{name}")
         operator = Operator(replace(self._around, begin=forked_as(name), log=log), *OPTIONS, f"--shards={shards}")
-        first = not any(each.running for each in self.all)
-        self.all.append(operator)
+        first = not self.running
+        self.all[name] = operator
         if first:
             operator.start()
         else:
             operator.stand_by()
         return operator
+
+    def two(self) -> None:
+        """Back when two share the shards, as after the first test."""
+        for name in ("first", "second"):
+            if name not in self.all or not self.all[name].running:
+                self.start(name)
+        self.until_shared(2, 2)
 
     def lease(self, shard: int) -> Json:
         """A shard's Lease."""
@@ -99,7 +111,7 @@ class Replicas:
         """By shard, the replica that its Lease names."""
         named = {shard: self.lease(shard)["spec"].get("holderIdentity") or "" for shard in range(shards)}
         return {
-            shard: next((each for each in self.all if each.running and f"_{each.pid}_" in name), None)
+            shard: next((each for each in self.running if f"_{each.pid}_" in name), None)
             for shard, name in named.items()
         }
 
@@ -115,7 +127,7 @@ class Replicas:
 
     def close(self) -> None:
         """End them; none ended by itself."""
-        for each in self.all:
+        for each in self.all.values():
             each.close()
 
 
@@ -135,9 +147,8 @@ def crowd(control_plane: Cluster, api: Api, platform: Admin, replicas: Replicas)
     """Teams that are cleared away once all replicas have ended."""
     with crowd_of(control_plane, api, platform) as teams:
         yield teams
-        for each in replicas.all:
-            if each.running:
-                each.stop()
+        for each in replicas.running:
+            each.stop()
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +232,7 @@ def _expect_one_owner(teams: list[Team], replicas: Replicas) -> None:
 
 def test_one_slug_in_two_shards_is_made_once(crowd: Crowd, replicas: Replicas) -> None:
     """Declared at one moment, with tokens of their own: one has it, the other stands back; and takes over later."""
-    replicas.until_shared(2, 2)
+    replicas.two()
     holders = replicas.holders()
     other = next(shard for shard in range(SHARDS) if holders[shard] is not holders[0])
     team = crowd.team(_namespace_in(0))
@@ -261,9 +272,10 @@ def _by_name(verdicts: dict[tuple[str, str], str]) -> dict[str, list[str]]:
 
 def test_another_number_of_shards(crowd: Crowd, teams: list[Team], replicas: Replicas) -> None:
     """A rollout from 4 to 1 to 3: former replicas stop, new ones wait for that; nothing is made twice on the way."""
+    replicas.two()
     with People(teams, "rolled") as people:
         for shards in (1, 3):
-            former = [each for each in replicas.all if each.running]
+            former = replicas.running
             replicas.start(f"of-{shards}", shards)
             for each in former:
                 assert each.stop() == 0

@@ -6,21 +6,24 @@ says who wrote, and the Leases say how often a shard changed hands.
 
 from __future__ import annotations
 
+import json
 import secrets
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import groupby
+from pathlib import Path
 
 import pytest
 import yaml
 
 from controlplane.access import Cluster
 from harness import permissions
-from harness.api import LEASES, Api, Json
+from harness.api import LEASES, WORKLOADS, Api, Json
 from harness.audit import Audit
 from harness.crowd import Crowd, crowd_of
+from harness.gateway import Gateway, On, gateway, slow
 from harness.lives import forked_as
 from harness.operators import USUAL, Operator, Surroundings
 from harness.simulator import behaving
@@ -38,6 +41,7 @@ PACE = 0.4
 """Seconds between two Workloads that somebody declares."""
 BOUND = 60.0
 CONFLICT = "False SlugConflict"
+FINALIZER_SET = On("PATCH", f"{WORKLOADS}/namespaces/[^/]+/workloads/[^/]+", r'"finalizers":\["')
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -63,6 +67,25 @@ def leases(control_plane: Cluster, api: Api, service_account: object) -> Iterato
     yield
     _forget(api)
     control_plane.kubectl("delete", "role/shards", "rolebinding/shards", "-n", permissions.NAMESPACE)
+
+
+@pytest.fixture(scope="module")
+def gate(control_plane: Cluster) -> Iterator[Gateway]:
+    """What stands before the API server."""
+    with gateway(control_plane.server, control_plane.ca_pem) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def surroundings(
+    api: Api, platform: Admin, service_account: Path, gate: Gateway, tmp_path_factory: pytest.TempPathFactory
+) -> Surroundings:
+    """The operators' kubeconfig names the gateway."""
+    folder = tmp_path_factory.mktemp("operator")
+    config = json.loads(service_account.read_text())
+    config["clusters"][0]["cluster"] = {"server": gate.url}
+    (folder / "kubeconfig").write_text(json.dumps(config))
+    return Surroundings(api, folder / "kubeconfig", platform.url, folder / "log")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -230,14 +253,18 @@ def _expect_one_owner(teams: list[Team], replicas: Replicas) -> None:
         assert len(turns) <= 1 + replicas.lease(shard)["spec"]["leaseTransitions"], turns
 
 
-def test_one_slug_in_two_shards_is_made_once(crowd: Crowd, replicas: Replicas) -> None:
-    """Declared at one moment, with tokens of their own: one has it, the other stands back; and takes over later."""
+def test_one_slug_in_two_shards_is_made_once(crowd: Crowd, gate: Gateway, replicas: Replicas) -> None:
+    """Declared at one moment, with tokens of their own: one has it, the other stands back; and takes over later.
+
+    Both replicas decide to create before either finalizer is there.
+    """
     replicas.two()
     holders = replicas.holders()
     other = next(shard for shard in range(SHARDS) if holders[shard] is not holders[0])
     team = crowd.team(_namespace_in(0))
     partner = crowd.partner(team, name=_namespace_in(other))
     names = [f"bot-{number}" for number in range(6)]
+    gate.spoil(FINALIZER_SET, slow(1.0), times=2 * len(names))
     crowd.declare(*((each.name, name) for name in names for each in (team, partner)))
     verdicts = {name: sorted([CONFLICT, "True Ready"]) for name in names}
     eventually(lambda: _by_name(crowd.verdicts(team, partner)), verdicts.__eq__, within=BOUND)

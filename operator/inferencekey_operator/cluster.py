@@ -115,7 +115,7 @@ class Cluster:
         """One watch that ends as soon as it began, over and over, is opened once a second; kopf would not wait."""
         if request.url.query.get("watch"):
             now = asyncio.get_running_loop().time()
-            watch = request.url.path, request.url.query.get("fieldSelector", "")
+            watch = _collection(request), request.url.query.get("fieldSelector", "")
             turn = self._opens[watch] = max(self._opens.get(watch, -math.inf) + BETWEEN_WATCHES, now)
             await asyncio.sleep(turn - now)
         return await handler(request)
@@ -127,7 +127,7 @@ class Cluster:
         if token:
             request.headers["Authorization"] = token
         response = await handler(request)
-        self.pulse.answered(request.url.path, request.url.query, response)
+        self.pulse.answered(_collection(request), request.url.query, response)
         return response
 
     async def request(
@@ -279,6 +279,13 @@ def collection_paths(prefix: str, plural: str, namespaces: tuple[str, ...]) -> t
     if not namespaces:
         return (f"{prefix}/{plural}",)
     return tuple(f"{prefix}/namespaces/{quote(namespace)}/{plural}" for namespace in namespaces)
+
+
+def _collection(request: aiohttp.ClientRequest) -> str:
+    """The path; the watch of the Workloads' metadata alone is not to be taken for that of the Workloads."""
+    metadata_only = "PartialObjectMetadata" in request.headers.get("Accept", "")
+    path = request.url.path
+    return f"{path}-metadata" if metadata_only and path.endswith(f"/{PLURAL}") else path
 
 
 def _resource(path: str) -> str:

@@ -70,12 +70,12 @@ class Layouts:
 
     # -- of the first Lease, by its holder ---------------------------------------------------------------------
 
-    def taken(self, lease: Body | None) -> Layout:
-        """What is in force under us from the next write on: what was, if it is for as many."""
+    def taken(self, lease: Body | None) -> None:
+        """From the next write on it is what it was, if it is for as many; where the Lease went, nobody knows that."""
         former = self.standing if lease is None else Layout.parse(annotations_of(lease).get(LAYOUT))
-        same = self._serves(former) and not (lease is None and self.shards > 1)
+        known = lease is not None or self.shards == 1
+        same = known and self._serves(former)
         self._ours = former if same else former.replaced(self.shards, self._duration, secrets.token_hex(4))
-        return self._ours
 
     def held(self, annotations: Annotations) -> Annotations:
         """The annotations of the first Lease while it is ours."""

@@ -22,10 +22,11 @@ from controlplane.access import Cluster
 from harness import permissions
 from harness.api import LEASES, WORKLOADS, Api, Json
 from harness.audit import Audit
-from harness.crowd import Crowd, crowd_of
+from harness.crowd import CLUSTER_WIDE, Crowd, crowd_of
 from harness.gateway import Gateway, On, gateway, slow
 from harness.lives import forked_as
 from harness.operators import USUAL, Operator, Surroundings
+from harness.scrape import Scrape, free_port
 from harness.simulator import behaving
 from harness.team import Team
 from harness.waiting import equals, eventually
@@ -101,6 +102,7 @@ class Replicas:
     def __init__(self, surroundings: Surroundings) -> None:
         self._around, self._api = surroundings, surroundings.api
         self.all: dict[str, Operator] = {}
+        self._scrapes: dict[Operator, Scrape] = {}
 
     @property
     def running(self) -> list[Operator]:
@@ -109,8 +111,10 @@ class Replicas:
 
     def start(self, name: str, shards: int = SHARDS) -> Operator:
         """Another one; back once it has a Lease, or waits for one."""
-        log = self._around.log.with_name(f"log-{name}")
-        operator = Operator(replace(self._around, begin=forked_as(name), log=log), *OPTIONS, f"--shards={shards}")
+        log, scrape = self._around.log.with_name(f"log-{name}"), Scrape(free_port())
+        options = (*OPTIONS, f"--shards={shards}", scrape.option)
+        operator = Operator(replace(self._around, begin=forked_as(name), log=log), *options)
+        self._scrapes[operator] = scrape
         first = not self.running
         self.all[name] = operator
         if first:
@@ -143,6 +147,10 @@ class Replicas:
         counts = Counter(self.holders(shards).values())
         del counts[None]
         return sorted(counts.values(), reverse=True)
+
+    def shown(self, metric: str) -> float:
+        """What they all show of a metric, added up."""
+        return sum(self._scrapes[each].value(metric) or 0.0 for each in self.running)
 
     def until_shared(self, *shares: int) -> None:
         """Back when they have so many."""
@@ -233,6 +241,8 @@ def test_shards_move_as_replicas_come_and_go(crowd: Crowd, teams: list[Team], re
         people.see_each_served()
     _expect_each_once(crowd, people)
     _expect_one_owner(teams, replicas)
+    eventually(lambda: replicas.shown("inferencekey_shards_held"), equals(SHARDS))
+    eventually(lambda: replicas.shown("inferencekey_workloads"), equals(len(crowd.api.items(CLUSTER_WIDE))))
 
 
 def _expect_each_once(crowd: Crowd, people: People) -> None:

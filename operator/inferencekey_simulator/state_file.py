@@ -65,17 +65,21 @@ def restore(platform: Platform, content: bytes) -> None:
 
 
 @asynccontextmanager
-async def kept_in(path: Path, platform: Platform) -> AsyncIterator[None]:
+async def kept_in(path: Path, platform: Platform, delay: float = DELAY) -> AsyncIterator[None]:
     """Restore a platform from a file, if it is there, and keep it in that file while the context lasts.
 
-    Changes are written after at most `DELAY` seconds, and at the end. Raises OSError or ValueError when the
-    file cannot be used.
+    Changes are written after at most `delay` seconds, and at the end; with 0 before they are answered, as a
+    database would, so that nothing is lost to a kill. Raises OSError or ValueError when the file cannot be used.
     """
     _restore_if_there(path, platform)
     write_whole(path, saved(platform))
+    if delay == 0:
+        platform.on_change = lambda: write_whole(path, saved(platform))
+        yield
+        return
     changed = asyncio.Event()
     platform.on_change = changed.set
-    writer = asyncio.create_task(_write_changes(path, platform, changed))
+    writer = asyncio.create_task(_write_changes(path, platform, changed, delay))
     try:
         yield
     finally:
@@ -89,10 +93,10 @@ def _restore_if_there(path: Path, platform: Platform) -> None:
         restore(platform, path.read_bytes())
 
 
-async def _write_changes(path: Path, platform: Platform, changed: asyncio.Event) -> None:
+async def _write_changes(path: Path, platform: Platform, changed: asyncio.Event, delay: float) -> None:
     while True:
         await changed.wait()
-        await asyncio.sleep(DELAY)
+        await asyncio.sleep(delay)
         changed.clear()
         try:
             write_whole(path, saved(platform))

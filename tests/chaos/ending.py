@@ -1,6 +1,6 @@
 """The end of a run: faults stop, inputs are mended, and then everything must be as declared, and nothing move.
 
-Knows what each policy calls for, out of the design's tables and not out of the operator.
+What each policy calls for is `expected`'s.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ import asyncio
 from collections.abc import Iterator
 
 from chaos.clocks import now
+from chaos.expected import AT_REST, ready_of, reasons
 from chaos.history import Life
 from chaos.oracle import PROJECTS, in_sync
 from chaos.world import World
-from inferencekey_operator.workload import RECONCILE_REQUESTED_AT, OnDrift
+from inferencekey_operator.workload import RECONCILE_REQUESTED_AT
 from inferencekey_simulator.inventory import Row
 
 CONVERGES = 900.0
@@ -20,22 +21,6 @@ CONVERGES = 900.0
 STEP = 20.0
 IDLE = 300.0
 """Seconds of rest: more than two full rounds, and several looks at readiness."""
-
-_PLAN = {"PlanPending", "PlanStale"}
-_WITH_DRIFT: dict[OnDrift, set[str]] = {
-    OnDrift.RECONCILE: set(),
-    OnDrift.FAIL: {"DriftDetected"},
-    OnDrift.DRY_RUN: {"Ready", *_PLAN},
-    OnDrift.WARN: {"Ready", *_PLAN},
-    OnDrift.IGNORE: {"Ready", "DriftTolerated"},
-}
-_GONE: dict[OnDrift, set[str]] = {
-    OnDrift.RECONCILE: set(),
-    OnDrift.FAIL: {"WorkloadMissing"},
-    OnDrift.DRY_RUN: _PLAN,
-    OnDrift.WARN: {"WorkloadMissing"},
-    OnDrift.IGNORE: {"WorkloadMissing"},
-}
 
 
 async def come_to_rest(world: World) -> None:
@@ -81,23 +66,23 @@ def _unsettled(world: World) -> Iterator[str]:
     """What is not as it should be yet."""
     for life in world.workloads():
         if life.deleting:
-            yield f"{life.namespace}/{life.name} is not gone: {_ready(life)}"
+            yield f"{life.namespace}/{life.name} is not gone: {ready_of(life.body)}"
             continue
         row = world.platform.inventory.lookup(PROJECTS[life.namespace], life.slug)
-        word = _ready(life).get("reason")
+        word = ready_of(life.body).get("reason")
         allowed = _allowed(world, life, row)
         if word not in allowed:
             shown = row.fields if row else None
-            yield f"{life.namespace}/{life.name} says {_ready(life)}, and not {sorted(allowed)}; row {shown}"
+            yield f"{life.namespace}/{life.name} says {ready_of(life.body)}, and not {sorted(allowed)}; row {shown}"
         elif life.body["status"].get("observedGeneration") != life.body["metadata"]["generation"]:
             yield f"{life.namespace}/{life.name} has a status of another generation"
 
 
 def _allowed(world: World, life: Life, row: Row | None) -> set[str]:
     """The reasons that `Ready` may have."""
-    policy, spec, status = world.history.policy(life), life.body["spec"], life.body["status"]
+    policy, spec = world.history.policy(life), life.body["spec"]
     if spec.get("suspend"):
-        return {"Suspended", "Ready", "DriftTolerated"}
+        return AT_REST
     if policy is None:
         return {"InvalidPolicy"}
     rivals = [
@@ -105,27 +90,9 @@ def _allowed(world: World, life: Life, row: Row | None) -> set[str]:
         for other in world.workloads()
         if other.slug == life.slug and PROJECTS[other.namespace] == PROJECTS[life.namespace] and other is not life
     ]
-    if rivals and any(_ready(other).get("reason") != "SlugConflict" for other in rivals):
+    if rivals and any(ready_of(other.body).get("reason") != "SlugConflict" for other in rivals):
         conflict = {"SlugConflict"}
-        if _ready(life).get("reason") == "SlugConflict":
+        if ready_of(life.body).get("reason") == "SlugConflict":
             return conflict
-    if row is None:
-        recorded = "workloadId" in status
-        return _GONE[policy] if recorded else (_PLAN if policy is OnDrift.DRY_RUN else set())
-    known = status.get("workloadId") == row.id
-    if not known:
-        held = spec.get("adoptionPolicy") == "Never" or (
-            spec.get("adoptionPolicy") == "IfIdentical" and not in_sync(life.body, row)
-        )
-        return {"AdoptionPending"} if held else (set() if in_sync(life.body, row) else _found(policy))
-    return {"Ready"} if in_sync(life.body, row) else _WITH_DRIFT[policy]
-
-
-def _found(policy: OnDrift) -> set[str]:
-    """What is said of a row that was found and differs, before anything was applied to it."""
-    return _WITH_DRIFT[policy] - {"Ready"} if policy is not OnDrift.IGNORE else {"Ready", "DriftTolerated"}
-
-
-def _ready(life: Life) -> dict[str, str]:
-    conditions = life.body["status"].get("conditions", [])
-    return next((each for each in conditions if each["type"] == "Ready"), {})
+    same = row is not None and in_sync(life.body, row)
+    return reasons(policy, life.body, row.id if row is not None else None, in_sync=same)

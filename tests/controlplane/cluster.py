@@ -70,25 +70,42 @@ class ControlPlane(Cluster):
 
     @classmethod
     def start(
-        cls, binaries: Path, *, audit: bool = False, directory: Path | None = None, node: str | None = None
+        cls,
+        binaries: Path,
+        *,
+        audit: bool = False,
+        directory: Path | None = None,
+        node: str | None = None,
+        etcd_behind: Callable[[int], int] | None = None,
     ) -> Self:
         """Start a control plane from a folder of binaries; back when it is ready, within seconds.
 
         `directory` has to be empty or absent and is kept, for its logs; without one, nothing is kept. `node` is this
-        machine's address for the pods of a node, where there is to be one. Raises ComponentFailedError.
+        machine's address for the pods of a node, where there is to be one. `etcd_behind` is told etcd's port, and
+        says on which one the API server is to find it. Raises ComponentFailedError.
         """
         processes = Processes(directory)
         try:
-            return cls._start(binaries, processes, audit=audit, node=node)
+            return cls._start(binaries, processes, audit=audit, node=node, etcd_behind=etcd_behind)
         except BaseException:
             processes.close()
             raise
 
     @classmethod
-    def _start(cls, binaries: Path, processes: Processes, *, audit: bool, node: str | None) -> Self:
+    def _start(
+        cls,
+        binaries: Path,
+        processes: Processes,
+        *,
+        audit: bool,
+        node: str | None,
+        etcd_behind: Callable[[int], int] | None,
+    ) -> Self:
         authority = Authority()
         for _ in range(_ATTEMPTS):
-            layout = Layout(binaries.absolute(), processes.directory, _free_ports(), audit, node)
+            ports = _free_ports()
+            door = etcd_behind(ports.etcd) if etcd_behind else None
+            layout = Layout(binaries.absolute(), processes.directory, ports, audit, etcd_door=door, node=node)
             layout.write(authority)
             plane = cls(layout, authority, processes)
             try:
@@ -135,6 +152,14 @@ class ControlPlane(Cluster):
         """
         self._processes.restart(component)
         self._wait_until_ready(component)
+
+    def revive(self, component: str) -> None:
+        """Start a component that has ended, on the same port and data; back at once, long before it is ready."""
+        self._processes.restart(component)
+
+    def ready(self) -> bool:
+        """Whether etcd and the API server answer, and would serve."""
+        return self._is_ready(components.ETCD) and self._is_ready(components.API_SERVER)
 
     def stop(self) -> None:
         """End the components, etcd last, and remove the directory unless it was given."""

@@ -57,6 +57,8 @@ class Layout:
     directory: Path
     ports: Ports
     audit: bool
+    etcd_door: int | None = None
+    """The port on which the API server finds etcd, where that is not etcd's own."""
     node: str | None = None
     """The address under which pods of a node on this machine reach the API server; None where there is no node."""
 
@@ -123,7 +125,7 @@ class Layout:
         """RBAC authorizes, without a node alone; every admission plugin is on that is on by default."""
         command = [
             str(self.binaries / API_SERVER),
-            f"--etcd-servers={self.etcd_url}",
+            f"--etcd-servers=http://127.0.0.1:{self.etcd_door or self.ports.etcd}",
             f"--cert-dir={self.directory / 'pki'}",
             *self._access_of_nodes(),
             f"--secure-port={self.ports.api_server}",

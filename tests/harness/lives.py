@@ -6,6 +6,7 @@ other: it has its pid, its environment and its signals, and ends with whoever be
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import shutil
@@ -19,9 +20,9 @@ from typing import Protocol
 
 from controlplane.children import bind_to_parent, bound_to_us
 
-_MODULE = "inferencekey_operator.__main__"
+OPERATOR = "inferencekey_operator.__main__"
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload([_MODULE])
+_FORKS.set_forkserver_preload([OPERATOR])
 
 
 class Life(Protocol):
@@ -72,9 +73,9 @@ def _executed(before: Sequence[str], arguments: Sequence[str], environment: Mapp
         )
 
 
-def forked(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Life:
-    """From a server of forks, which lasts as long as this process."""
-    return _forked("", arguments, environment, log)
+def forked(arguments: Sequence[str], environment: Mapping[str, str], log: Path, *, module: str = OPERATOR) -> Life:
+    """From a server of forks, which lasts as long as this process; it runs `main` of a module."""
+    return _forked("", arguments, environment, log, module)
 
 
 def forked_as(name: str) -> Begin:
@@ -82,8 +83,10 @@ def forked_as(name: str) -> Begin:
     return partial(_forked, name)
 
 
-def _forked(name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Life:
-    process = _FORKS.Process(target=_live, args=(name, tuple(arguments), dict(environment), log), daemon=True)
+def _forked(
+    name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path, module: str = OPERATOR
+) -> Life:
+    process = _FORKS.Process(target=_live, args=(module, name, tuple(arguments), dict(environment), log), daemon=True)
     process.start()
     return _Forked(process)
 
@@ -108,7 +111,7 @@ class _Forked:
         return code
 
 
-def _live(name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+def _live(module: str, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
     """What the child does; its parent is the server of forks."""
     bind_to_parent()
     os.environ.clear()
@@ -116,9 +119,8 @@ def _live(name: str, arguments: Sequence[str], environment: Mapping[str, str], l
     output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(output, stream.fileno())
-    from inferencekey_operator.__main__ import main
-    from inferencekey_operator.inferencekey import client
-
     if name:
+        from inferencekey_operator.inferencekey import client
+
         vars(client)["version"] = lambda _: name  # what its user agent ends with
-    sys.exit(main(arguments))
+    sys.exit(importlib.import_module(module).main(arguments))

@@ -1,0 +1,139 @@
+"""What is wrong with a world that should have come to rest, out of what stands on both sides.
+
+Pure, but for reading a record. Knows what is promised, and nothing of what the operator did to keep it: one workload
+for each declared slug, with the declared values as far as its policy says; none that nobody declared; a status that
+tells of what is declared now and of the workload that is there; nothing that is deleted for ever; and at no moment a
+second workload for one slug.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chaos.expected import AT_REST, ready_of, reasons
+from chaos.oracle import declared, holds
+from chaos.processes.people import STAYS, Acknowledged, Key, key_of
+from chaos.processes.plan import NAMES
+from inferencekey_operator.workload import ON_DRIFT, OnDrift
+from unit.invariants import check_status
+
+Json = dict[str, Any]
+
+_TOKEN = re.compile(r"ik_(?:sdk|live)_[0-9a-f]{8}_[0-9a-f]{4,}")
+_NOT_FORESEEN = re.compile(r"Traceback|unforeseen|broke off and")
+_AS_DECLARED = {"Ready", "DriftTolerated", "DriftDetected"}
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Both sides at one moment."""
+
+    workloads: list[Json]
+    rows: list[Json]
+    config_maps: dict[Key, str]
+    """Resource versions."""
+
+    def written(self) -> dict[Key, tuple[str, str | None]]:
+        """What moves with each write to a Workload or to its ConfigMap."""
+        return {
+            key_of(each): (
+                each["metadata"]["resourceVersion"],
+                self.config_maps.get((key_of(each)[0], f"{key_of(each)[1]}-endpoint")),
+            )
+            for each in self.workloads
+        }
+
+
+def unsettled(sight: Sight) -> Iterator[str]:
+    """What is not as it should be yet, or has been lost for ever: time tells."""
+    rows: dict[Key, Json] = {(row["project"], row["slug"]): row for row in sight.rows}
+    for workload in sight.workloads:
+        row = rows.pop(key_of(workload), None)
+        for what in _about(workload, row, sight.config_maps):
+            yield f"{'/'.join(key_of(workload))} {what}"
+    for (project, slug), row in rows.items():
+        if slug not in {f"{STAYS}{name}" for name in NAMES}:
+            yield f"leak: nobody declares {project}/{slug} ({row['id']})"
+
+
+def _about(workload: Json, row: Json | None, config_maps: Mapping[Key, str]) -> Iterator[str]:
+    metadata, spec, status = workload["metadata"], workload["spec"], workload["status"]
+    ready = ready_of(workload)
+    if "deletionTimestamp" in metadata:
+        yield f"stuck: it is deleted and not gone, finalizers {metadata.get('finalizers')}: {ready}"
+        return
+    if status.get("observedGeneration") != metadata["generation"]:
+        yield f"lost status: it tells of generation {status.get('observedGeneration')}, not {metadata['generation']}"
+        return
+    try:
+        check_status(status)
+    except AssertionError as error:
+        yield f"bad status: {error}"
+    if spec.get("suspend"):
+        if ready.get("reason") not in AT_REST:
+            yield f"says {ready} and is suspended"
+        return
+    yield from _policy(workload, row, ready)
+    if row is not None and ready.get("reason") in _AS_DECLARED:
+        if status.get("workloadId") != row["id"]:
+            yield f"lost status: it is {row['id']}, and the status says {status.get('workloadId')}"
+        if (metadata["namespace"], f"{metadata['name']}-endpoint") not in config_maps:
+            yield "has no ConfigMap"
+
+
+def _policy(workload: Json, row: Json | None, ready: Mapping[str, str]) -> Iterator[str]:
+    word = (workload["metadata"].get("annotations") or {}).get(ON_DRIFT)
+    policy = OnDrift.RECONCILE if word is None else OnDrift.parse(word)
+    assert policy is not None
+    in_sync = row is not None and holds(row["fields"], declared(workload))
+    allowed = reasons(policy, workload, row["id"] if row else None, in_sync=in_sync)
+    if ready.get("reason") not in allowed:
+        shown = row["fields"] if row else None
+        yield f"says {ready}, and not {sorted(allowed)}, under {policy}; the platform has {shown}"
+
+
+def lost(acknowledged: Mapping[Key, Acknowledged], workloads: list[Json]) -> Iterator[str]:
+    """What the API server had said it stored, and has not any more: not the operator's fault, but not nothing."""
+    there = {key_of(each): each["metadata"] for each in workloads}
+    for key, told in acknowledged.items():
+        found = there.get(key)
+        if told.maybe_deleted:
+            continue
+        if found is None or found["uid"] != told.uid or found["generation"] < told.generation:
+            yield f"lost write: {'/'.join(key)} was acknowledged as {told}, and is {found}"
+
+
+def twins(record: Path, since: int) -> tuple[list[str], int]:
+    """Each POST of a slug that was there, whatever became of it, since a place in the record; and the place now."""
+    with record.open("rb") as file:
+        file.seek(since)
+        whole, _, _ = file.read().rpartition(b"\n")
+    found = [json.loads(line) for line in whole.splitlines()]
+    wrong = [
+        f"twin: {line['project']}/{line['wanted']} was made as {line['slug']} while {line['taken_by']} had the slug"
+        for line in found
+        if line["operation"] == "create" and line["taken_by"]
+    ]
+    return wrong, since + len(whole) + (1 if whole else 0)
+
+
+def writes(record: Path, since: int) -> list[str]:
+    """What the platform was asked to change since then."""
+    lines = map(json.loads, record.read_bytes()[since:].splitlines())
+    return [f"{line['operation']} {line['project']}/{line['slug']}" for line in lines]
+
+
+def misbehaviour(name: str, log: str, exits: list[int]) -> Iterator[str]:
+    """What a process must not say, and how it must not end. A start without an API server ends with 1."""
+    if _TOKEN.search(log):
+        yield f"secret shown: in the log of {name}"
+    found = _NOT_FORESEEN.search(log)
+    if found:
+        yield f"unforeseen: the log of {name} says {log[max(0, found.start() - 300) : found.start() + 2500]}"
+    if set(exits) - {1}:
+        yield f"ended: {name} ended by itself with {exits}"

@@ -1,0 +1,203 @@
+"""What people do in a run, on both sides, while everything breaks; and what they were told was done.
+
+An act picks among what its people know to be there. One that is refused or gets no answer may have been done: only what
+was acknowledged is remembered, for the judge to ask for. Judges nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import httpx
+
+from chaos.expected import ready_of
+from chaos.processes.plan import NAMES, NAMESPACES, Act, pick
+from harness.api import WORKLOADS, Api, Json
+from harness.team import APPROVE_PLAN, LOOK_NOW, ON_DRIFT, SECRET
+from inferencekey_simulator.admin import Admin, AdminError
+from integration.manifests import manifest
+
+Key = tuple[str, str]
+T = TypeVar("T")
+
+POLICIES = ("Reconcile", "Reconcile", "Reconcile", "Fail", "DryRun", "Warn", "Ignore", None, None)
+MODELS = ("llama-3", "llama-3-70b", "qwen-3")
+COMMANDS = ("vllm serve", "vllm serve --fast", None)
+STAYS = "stays-"
+"""What the names of Workloads begin with whose workloads stay on the platform when they are deleted."""
+MOST_DRIFTS = 2
+"""By hands, of one Workload: from the third repair within ten minutes on, somebody is taken to undo them."""
+MOST_REMOVED = 3
+"""Of one project in one round: of five that are missing at once, none is made anew."""
+_MERGE = {"Content-Type": "application/merge-patch+json"}
+_PATIENCE = 2.0
+
+
+@dataclass
+class Acknowledged:
+    """What the API server said of a Workload, last."""
+
+    uid: str
+    generation: int
+    maybe_deleted: bool = False
+
+
+@dataclass
+class People:
+    """All teams, over one connection that no fault is aimed at; the API server behind it may be gone all the same."""
+
+    api: Api
+    admin: Admin
+    acknowledged: dict[Key, Acknowledged] = field(default_factory=dict)
+    tokens: list[str] = field(default_factory=list)
+    seen: dict[Key, Json] = field(default_factory=dict)
+    """Workloads as they were when somebody last looked."""
+    _drifts: Counter[str] = field(default_factory=Counter)
+    _removed: Counter[str] = field(default_factory=Counter)
+    _deleting: set[Key] = field(default_factory=set)
+    """Deletions without an answer, which may be carried out at any time in this round."""
+
+    def __post_init__(self) -> None:
+        self.http = self.api.concurrently()
+
+    def settle(self) -> None:
+        """A namespace with its Secret for each team, before anything happens."""
+        for name in NAMESPACES:
+            self.tokens.append(self.admin.mint(name))
+            self.api.create("/api/v1/namespaces", {"metadata": {"name": name}})
+            keys = {"INFERENCEKEY_SDK_TOKEN": self.tokens[-1], "INFERENCEKEY_PROJECT": name}
+            body = {"metadata": {"name": SECRET}, "stringData": keys}
+            self.api.create(f"/api/v1/namespaces/{name}/secrets", body)
+
+    def begin_round(self, workloads: Sequence[Json]) -> None:
+        """They look around."""
+        self.seen = {key_of(each): each for each in workloads}
+        self._removed.clear()
+        self._deleting.clear()
+
+    async def do(self, act: Act) -> str:
+        """What came of it."""
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                method: Callable[[Act], object] = getattr(self, f"_{act.what}")
+                return str(await method(act))  # type: ignore[misc]
+        except (httpx.HTTPError, OSError, AdminError) as error:  # a timeout is an OSError, too
+            return f"{type(error).__name__} {error}"
+
+    async def tidy(self, workloads: Sequence[Json]) -> None:
+        """Delete what waits for a person, so that the next round begins with what is as it should be."""
+        for workload in workloads:
+            if ready_of(workload).get("reason") in ("WorkloadMissing", "Contested", "MassMissing"):
+                await self._ask("DELETE", key_of(workload))
+
+    # -- in Kubernetes -----------------------------------------------------------------------------------------
+
+    async def _declare(self, act: Act) -> str:
+        namespace, name = pick(NAMESPACES, act.a), pick(NAMES, act.b)
+        spec: Json = {"model": pick(MODELS, act.c)}
+        if act.c % 7 == 0:
+            name, spec["deletionPolicy"] = f"{STAYS}{name}", "Orphan"
+        elif act.c % 3 == 0:
+            spec["deletionPolicy"] = "Delete"
+        body = manifest(name, **spec)
+        policy = POLICIES[act.c // 7 % len(POLICIES)]
+        body["metadata"]["annotations"] = {ON_DRIFT: policy} if policy else {}
+        return await self._ask("POST", (namespace, name), body)
+
+    async def _edit(self, act: Act) -> str:
+        changes: tuple[Json, ...] = (
+            {"model": pick(MODELS, act.c)},
+            {"command": COMMANDS[act.c % len(COMMANDS)]},
+            {"description": ("a bot", "another bot", None)[act.c % 3]},
+            {"config": ({"seed": 1}, {"seed": 2, "nested": {"x": act.c % 3}})[act.c % 2]},
+        )
+        return await self._patch(act, {"spec": changes[act.b % len(changes)]})
+
+    async def _delete(self, act: Act) -> str:
+        key = self._one(act)
+        return "nothing there" if key is None else await self._ask("DELETE", key)
+
+    async def _set_policy(self, act: Act) -> str:
+        return await self._patch(act, {"metadata": {"annotations": {ON_DRIFT: POLICIES[act.b % len(POLICIES)]}}})
+
+    async def _suspend(self, act: Act) -> str:
+        key = self._one(act)
+        now = bool(key and self.seen[key]["spec"].get("suspend"))
+        return await self._patch(act, {"spec": {"suspend": None if now else True}})
+
+    async def _look(self, act: Act) -> str:
+        return await self._patch(act, {"metadata": {"annotations": {LOOK_NOW: f"{time.time():.3f}"}}})
+
+    async def _approve(self, act: Act) -> str:
+        waiting = sorted(key for key, each in self.seen.items() if each["status"].get("drift", {}).get("planId"))
+        if not waiting:
+            return "nothing waits"
+        key = waiting[act.a % len(waiting)]
+        plan = self.seen[key]["status"]["drift"]["planId"]
+        return await self._ask("PATCH", key, {"metadata": {"annotations": {APPROVE_PLAN: plan}}})
+
+    async def _patch(self, act: Act, body: Json) -> str:
+        key = self._one(act)
+        return "nothing there" if key is None else await self._ask("PATCH", key, body)
+
+    def _one(self, act: Act) -> Key | None:
+        known = sorted(self.seen)
+        return known[act.a % len(known)] if known else None
+
+    async def _ask(self, method: str, key: Key, body: Json | None = None) -> str:
+        collection = f"{WORKLOADS}/namespaces/{key[0]}/workloads"
+        path = collection if method == "POST" else f"{collection}/{key[1]}"
+        if method == "DELETE":
+            self._deleting.add(key)
+            if key in self.acknowledged:
+                self.acknowledged[key].maybe_deleted = True
+        headers = _MERGE if method == "PATCH" else {}
+        answer = await self.http.request(method, path, json=body, headers=headers, timeout=_PATIENCE)
+        if method == "DELETE":
+            self._deleting.discard(key)
+        if answer.is_success and method != "DELETE":
+            self._note(key, answer.json())
+        elif answer.status_code == 404:
+            self.seen.pop(key, None)
+        return f"{method} {'/'.join(key)} {answer.status_code}"
+
+    def _note(self, key: Key, body: Json) -> None:
+        metadata, before = body["metadata"], self.acknowledged.get(key)
+        self.seen[key] = body
+        if before is None or before.uid != metadata["uid"]:
+            self.acknowledged[key] = Acknowledged(metadata["uid"], metadata["generation"])
+        before = self.acknowledged[key]
+        before.generation = max(before.generation, metadata["generation"])
+        before.maybe_deleted |= "deletionTimestamp" in metadata or key in self._deleting
+
+    # -- on the platform ---------------------------------------------------------------------------------------
+
+    async def _drift(self, act: Act) -> str:
+        key = self._one(act)
+        if key is None or self._drifts[self._uid(key)] >= MOST_DRIFTS:
+            return "left alone"
+        self._drifts[self._uid(key)] += 1
+        changes: Json = ({"model_name": "hands"}, {"description": "by hands"}, {"config.command": "sh"})[act.b % 3]
+        await asyncio.to_thread(self.admin.edit, key[0], key[1], **changes)
+        return f"{'/'.join(key)} {changes}"
+
+    async def _remove(self, act: Act) -> str:
+        key = self._one(act)
+        if key is None or self._removed[key[0]] >= MOST_REMOVED:
+            return "left alone"
+        self._removed[key[0]] += 1
+        await asyncio.to_thread(self.admin.remove, *key)
+        return "/".join(key)
+
+    def _uid(self, key: Key) -> str:
+        return str(self.seen[key]["metadata"]["uid"])
+
+
+def key_of(workload: Json) -> Key:
+    """Namespace and name."""
+    return workload["metadata"]["namespace"], workload["metadata"]["name"]

@@ -1,0 +1,196 @@
+"""One round after the other: what is planned happens, everything is given back, and the world is judged.
+
+**Back** is the moment from which an operator can be held to its promise: every cable is whole, every process runs,
+etcd is healthy and the API server ready, the platform answers, and the Lease is held by an operator that runs and has
+renewed it since. It **converges** when the judge finds nothing unsettled. It may take `BOUND`, which is promised:
+
+- two intervals: one for the list that shows what is, and one for what that list leads to;
+- a new leader creates nothing for the time that a call may take, for what the former one may have sent;
+- what may have been created without an answer is waited for (`--create-settle`);
+- what went missing is believed after a second list, two seconds later;
+- a wait that grew while everything was broken: a look that Kubernetes refused, a watch, a readiness stream. It has
+  doubled each time, so it is no longer than the trouble was, which lasts as long as the faults of a round.
+
+After that the world is at rest: for some intervals nothing may be written, on either side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+from chaos.processes import judge
+from chaos.processes.judge import Sight
+from chaos.processes.people import People, key_of
+from chaos.processes.plan import NAMESPACES, OPERATORS, SPAN, Act, Fault, Plan, kinds
+from chaos.processes.stage import CLIENT_TIMEOUT, CREATE_SETTLE, INTERVAL, Stage
+from harness import permissions
+from harness.api import LEASES, WORKLOADS
+from inferencekey_operator.observe import CONFIRM_AFTER
+
+TWO_INTERVALS = 2 * INTERVAL
+PROMISED_WAITS = CLIENT_TIMEOUT + CREATE_SETTLE + CONFIRM_AFTER
+GROWN_WAITS = SPAN
+BOUND = TWO_INTERVALS + PROMISED_WAITS + GROWN_WAITS
+"""Seconds from being back to convergence, at most."""
+COMES_BACK = 90.0
+"""Seconds in which everything is back: an API server boots, and a Lease runs out."""
+QUIET = 3 * INTERVAL
+"""Seconds in which nothing may be written."""
+_POLL = 0.2
+_LINES = 400
+
+
+@dataclass
+class Outcome:
+    """What a round came to."""
+
+    plan: Plan
+    wrong: list[str] = field(default_factory=list)
+    faults: Counter[str] = field(default_factory=Counter)
+    acts: int = 0
+    converged_in: float = 0.0
+    """Seconds after everything was back."""
+    history: list[str] = field(default_factory=list, repr=False)
+
+
+class Rounds:
+    """On one stage, with the same people."""
+
+    def __init__(self, stage: Stage, people: People) -> None:
+        self._stage, self._people = stage, people
+        self._record = 0
+        self._logs = dict.fromkeys(stage.children, 0)
+        self._history: list[str] = []
+        self._began = 0.0
+
+    async def play(self, plan: Plan) -> Outcome:
+        """A round, from its first fault to its verdict."""
+        outcome = Outcome(plan)
+        self._began, self._history = time.monotonic(), outcome.history
+        try:
+            await self._happen(plan, outcome)
+            await self._come_back()
+            await self._judge(outcome)
+        except _NotBackError as error:
+            outcome.wrong.append(str(error))
+        outcome.wrong += self._misbehaviour()
+        return outcome
+
+    # -- faults and acts ---------------------------------------------------------------------------------------
+
+    async def _happen(self, plan: Plan, outcome: Outcome) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for each in plan.happenings():
+                await asyncio.sleep(max(0.0, self._began + each.at - time.monotonic()))
+                if isinstance(each, Act):
+                    tasks.create_task(self._act(each))
+                    outcome.acts += 1
+                else:
+                    tasks.create_task(self._fault(each))
+        outcome.faults = kinds(plan.faults)
+
+    async def _act(self, act: Act) -> None:
+        self._tell(f"{act}: {await self._people.do(act)}")
+
+    async def _fault(self, fault: Fault) -> None:
+        self._tell(str(fault))
+        await self._stage.take(fault)
+        await asyncio.sleep(fault.seconds)
+        await self._stage.give_back(fault)
+        if fault.seconds:
+            self._tell(f"{fault} is over")
+
+    def _tell(self, what: str) -> None:
+        self._history.append(f"{time.monotonic() - self._began:7.2f} s  {what}")
+        del self._history[:-_LINES]
+
+    # -- the end of a round ------------------------------------------------------------------------------------
+
+    async def _come_back(self) -> None:
+        """See `Back` above. Faults have given everything back by now; that they did is not believed."""
+        stage, deadline = self._stage, time.monotonic() + COMES_BACK
+        since = time.time()
+        waits: dict[str, Any] = {
+            "an API server": lambda: asyncio.to_thread(stage.plane.ready),
+            "the platform": lambda: asyncio.to_thread(stage.answers),
+            "an operator that leads": lambda: self._is_led(since),
+        }
+        for what, holds in waits.items():
+            while not await holds():
+                if time.monotonic() > deadline:
+                    raise _NotBackError(f"not back: there is not {what} within {COMES_BACK:.0f} s")
+                await asyncio.sleep(_POLL)
+        self._tell("back")
+
+    async def _is_led(self, since: float) -> bool:
+        path = f"{LEASES}/namespaces/{permissions.NAMESPACE}/leases/{permissions.NAME}"
+        try:
+            spec = (await self._get(path)).get("spec", {})
+        except httpx.HTTPError:
+            return False
+        running = [child.pid for name in OPERATORS if (child := self._stage.children[name]).running]
+        held = any(f"_{pid}_" in (spec.get("holderIdentity") or "") for pid in running)
+        return held and datetime.fromisoformat(spec["renewTime"]).timestamp() > since
+
+    async def _judge(self, outcome: Outcome) -> None:
+        back, sight, left = time.monotonic(), None, ["nothing was seen yet"]
+        while left and time.monotonic() < back + BOUND:
+            await asyncio.sleep(0 if sight is None else _POLL)
+            sight = await self.look()
+            left = list(judge.unsettled(sight))
+        outcome.converged_in = time.monotonic() - back
+        self._tell(f"converged in {outcome.converged_in:.1f} s" if not left else f"unsettled after {BOUND:.0f} s")
+        assert sight is not None
+        outcome.wrong += left
+        outcome.wrong += judge.lost(self._people.acknowledged, sight.workloads)
+        twins, self._record = judge.twins(self._stage.record, self._record)
+        outcome.wrong += twins
+        if not outcome.wrong:
+            outcome.wrong += await self._stirrings()
+
+    async def _stirrings(self) -> list[str]:
+        """What was written though nothing happened."""
+        await asyncio.sleep(INTERVAL)
+        record, before = self._stage.record.stat().st_size, (await self.look()).written()
+        await asyncio.sleep(QUIET)
+        after = (await self.look()).written()
+        moved = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+        asked = judge.writes(self._stage.record, record)
+        return [f"not idle: {'/'.join(key)} was written" for key in moved] + [f"not idle: {each}" for each in asked]
+
+    async def look(self) -> Sight:
+        """Both sides now."""
+        workloads = (await self._get(f"{WORKLOADS}/workloads"))["items"]
+        config_maps = (await self._get("/api/v1/configmaps"))["items"]
+        rows = await asyncio.to_thread(self._stage.admin.workloads)
+        ours = [each for each in config_maps if each["metadata"]["namespace"] in NAMESPACES]
+        versions = {key_of(each): str(each["metadata"]["resourceVersion"]) for each in ours}
+        return Sight(workloads, rows, versions)
+
+    async def _get(self, path: str) -> dict[str, Any]:
+        answer = await self._people.http.get(path, timeout=5.0)
+        answer.raise_for_status()
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def _misbehaviour(self) -> list[str]:
+        wrong: list[str] = []
+        for name, child in self._stage.children.items():
+            with child.log.open(errors="replace") as log:
+                log.seek(self._logs[name])
+                text = log.read()
+                self._logs[name] = log.tell()
+            wrong += judge.misbehaviour(name, text, child.ended_by_itself)
+            child.ended_by_itself.clear()
+        return wrong
+
+
+class _NotBackError(Exception):
+    """Somebody does not come back."""

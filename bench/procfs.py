@@ -1,4 +1,4 @@
-"""CPU time and memory of a process, as Linux accounts for them.
+"""CPU time, memory and what else a process holds, as Linux accounts for them.
 
 Asks nothing of the process itself, and needs no more than its pid.
 """
@@ -37,6 +37,16 @@ def memory(pid: int) -> Memory:
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     status = Path(f"/proc/{pid}/status").read_text()
     return Memory(_mebibytes(rollup, "Rss"), _mebibytes(rollup, "Pss"), _mebibytes(status, "VmHWM"))
+
+
+def descriptors(pid: int) -> int:
+    """How many files, sockets and pipes are open."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def threads(pid: int) -> int:
+    """How many there are."""
+    return len(os.listdir(f"/proc/{pid}/task"))
 
 
 def _mebibytes(text: str, name: str) -> float:

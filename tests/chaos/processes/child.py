@@ -7,6 +7,7 @@ starts it again. Anything else that ends is told.
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -16,7 +17,7 @@ _KILLED_SECONDS = 10.0
 
 
 class Child:
-    """One name, in as many lives as it takes."""
+    """One name, in as many lives as it takes. Safe to use from several threads."""
 
     def __init__(self, name: str, module: str, arguments: Callable[[], list[str]], log: Path) -> None:
         self.name, self.log = name, log
@@ -24,6 +25,7 @@ class Child:
         self._environment: Mapping[str, str] = {}
         self._life: Life | None = None
         self._taken = True
+        self._lock = threading.RLock()
         self.ended_by_itself: list[int] = []
         """Exit codes."""
         log.touch()
@@ -40,19 +42,22 @@ class Child:
     @property
     def running(self) -> bool:
         """Whether there is a process."""
-        return self._life is not None and self._life.poll() is None
+        with self._lock:
+            return self._life is not None and self._life.poll() is None
 
     def start(self) -> None:
         """A new life; back before it does anything."""
-        self._life = forked(self._arguments(), self._environment, self.log, module=self._module)
-        self._taken = False
+        with self._lock:
+            self._life = forked(self._arguments(), self._environment, self.log, module=self._module)
+            self._taken = False
 
     def kill(self) -> None:
         """SIGKILL; gone when this is back."""
-        self._taken = True
-        if self._life is not None and self._life.poll() is None:
-            self._life.send_signal(signal.SIGKILL)
-            self._life.wait(_KILLED_SECONDS)
+        with self._lock:
+            self._taken = True
+            if self._life is not None and self._life.poll() is None:
+                self._life.send_signal(signal.SIGKILL)
+                self._life.wait(_KILLED_SECONDS)
 
     def pause(self) -> None:
         """SIGSTOP."""
@@ -64,17 +69,17 @@ class Child:
 
     def look_after(self) -> None:
         """Begin it again if it ended by itself."""
-        if self._taken or self._life is None:
-            return
-        code = self._life.poll()
-        if code is not None:
-            self.ended_by_itself.append(code)
-            self.start()
+        with self._lock:
+            code = None if self._taken or self._life is None else self._life.poll()
+            if code is not None:
+                self.ended_by_itself.append(code)
+                self.start()
 
     def tail(self, lines: int = 40) -> str:
         """The end of its log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def _signal(self, number: signal.Signals) -> None:
-        if self.running and self._life is not None:
-            self._life.send_signal(number)
+        with self._lock:
+            if self.running and self._life is not None:
+                self._life.send_signal(number)

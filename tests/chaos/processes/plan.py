@@ -30,7 +30,7 @@ API_SERVER, ETCD, PLATFORM = "kube-apiserver", "etcd", "platform"
 PROCESSES = (*OPERATORS, API_SERVER, ETCD, PLATFORM)
 CABLES = ("operator-1~kubernetes", "operator-2~kubernetes", "operators~platform", "kube-apiserver~etcd")
 
-SPAN = 12.0
+SPAN = 16.0
 """Seconds in which the faults of a round begin."""
 LONGEST = 1.5
 """Seconds that a process or a cable keeps others waiting; a call to the platform may meet one of each."""
@@ -94,7 +94,7 @@ _HABITS: dict[str, _Habit] = {
     API_SERVER: _Habit(1.5, {STOP: 17, KILL: 1}),
     ETCD: _Habit(1.2, {STOP: 7, KILL: 3}),
     PLATFORM: _Habit(1.0, {STOP: 6, KILL: 4}),
-    **dict.fromkeys(CABLES, _Habit(0.7, {RESET: 5, REFUSE: 2, SWALLOW: 2, HOLD: 2})),
+    **dict.fromkeys(CABLES, _Habit(0.5, {RESET: 5, REFUSE: 2, SWALLOW: 2, HOLD: 2})),
 }
 
 _ACTS = {
@@ -116,7 +116,7 @@ def planned(seed: int, number: int, span: float = SPAN) -> Plan:
     """A round of a seed. Some rounds are hard on few, some easy on all: so much goes on between faults, too."""
     rng = Random(f"round {seed} {number}")
     targets = [each for each in (*PROCESSES, *CABLES) if rng.random() < 0.65] or [rng.choice(OPERATORS)]
-    pace = rng.choice((0.5, 0.8, 0.8, 1.5))
+    pace = rng.choice((0.25, 0.4, 0.6, 1.5))
     faults = [fault for target in targets for fault in _faults(rng, target, pace, span)]
     return Plan(seed, number, tuple(sorted(faults)), tuple(_acts(rng, span)))
 

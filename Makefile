@@ -9,7 +9,7 @@ export PYTHONPATH := tests
 # Else each of the many processes of a test run would compile everything that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo picture test test-tools e2e-argocd e2e-pods chaos chaos-processes fuzz bench check controlplane tools generate manifests lock clean help
+.PHONY: setup demo picture test test-tools e2e-argocd e2e-pods chaos chaos-processes soak fuzz bench check controlplane tools generate manifests lock clean help
 
 setup: .venv/ready ## make .venv with the console scripts
 
@@ -58,6 +58,9 @@ fuzz: setup ## hostile input to each part, to the whole operator, and to a clust
 chaos-processes: controlplane ## the same to real processes: etcd, API server, platform and operators; SECONDS=, SEED=, FAULTS=
 	@$(BIN)/python -m chaos.processes $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(FAULTS),--faults $(FAULTS)) $(if $(FIRST),--first $(FIRST))
+
+soak: setup ## one operator with something always going on, for an hour: does what it holds grow? SECONDS=, SEED=
+	@$(BIN)/python -m bench.soak $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(SOAK_ARGS)
 
 check: setup ## format, lint, types, architecture
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }

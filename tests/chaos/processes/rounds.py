@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -63,9 +63,10 @@ class Outcome:
 class Rounds:
     """On one stage, with the same people."""
 
-    def __init__(self, stage: Stage, people: People) -> None:
-        self._stage, self._people = stage, people
+    def __init__(self, stage: Stage, people: People, bound: float = BOUND) -> None:
+        self._stage, self._people, self._bound = stage, people, bound
         self._record = 0
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._logs = dict.fromkeys(stage.children, 0)
         self._history: list[str] = []
         self._began = 0.0
@@ -100,10 +101,11 @@ class Rounds:
         self._tell(f"{act}: {await self._people.do(act)}")
 
     async def _fault(self, fault: Fault) -> None:
-        self._tell(str(fault))
-        await self._stage.take(fault)
-        await asyncio.sleep(fault.seconds)
-        await self._stage.give_back(fault)
+        async with self._turns[fault.target]:  # on a busy machine the one before may not be over
+            self._tell(str(fault))
+            await self._stage.take(fault)
+            await asyncio.sleep(fault.seconds)
+            await self._stage.give_back(fault)
         if fault.seconds:
             self._tell(f"{fault} is over")
 
@@ -141,12 +143,12 @@ class Rounds:
 
     async def _judge(self, outcome: Outcome) -> None:
         back, sight, left = time.monotonic(), None, ["nothing was seen yet"]
-        while left and time.monotonic() < back + BOUND:
+        while left and time.monotonic() < back + self._bound:
             await asyncio.sleep(0 if sight is None else _POLL)
             sight = await self.look()
             left = list(judge.unsettled(sight))
         outcome.converged_in = time.monotonic() - back
-        self._tell(f"converged in {outcome.converged_in:.1f} s" if not left else f"unsettled after {BOUND:.0f} s")
+        self._tell(f"converged in {outcome.converged_in:.1f} s" if not left else f"unsettled after {self._bound:.0f} s")
         assert sight is not None
         outcome.wrong += left
         outcome.wrong += judge.lost(self._people.acknowledged, sight.workloads)

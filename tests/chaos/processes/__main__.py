@@ -93,6 +93,8 @@ async def _play(given: argparse.Namespace, folder: Path, progress: Progress, tot
             if outcome.wrong:
                 _report(outcome, stage, progress, total)
                 return 1
+            if outcome.slow:
+                progress.say(f"round {number} took {outcome.converged_in:.1f} s, at last for {outcome.last}")
             await people.tidy((await rounds.look()).workloads)
             progress.update(f"{total}: {total.by_kind()}")
             number += 1

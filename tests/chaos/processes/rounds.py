@@ -57,7 +57,14 @@ class Outcome:
     acts: int = 0
     converged_in: float = 0.0
     """Seconds after everything was back."""
+    last: list[str] = field(default_factory=list)
+    """What was settled last."""
     history: list[str] = field(default_factory=list, repr=False)
+
+    @property
+    def slow(self) -> bool:
+        """Whether it took a wait that grew, on top of those that are promised."""
+        return self.converged_in > TWO_INTERVALS + PROMISED_WAITS
 
 
 class Rounds:
@@ -146,7 +153,7 @@ class Rounds:
         while left and time.monotonic() < back + self._bound:
             await asyncio.sleep(0 if sight is None else _POLL)
             sight = await self.look()
-            left = list(judge.unsettled(sight))
+            outcome.last, left = left or outcome.last, list(judge.unsettled(sight))
         outcome.converged_in = time.monotonic() - back
         self._tell(f"converged in {outcome.converged_in:.1f} s" if not left else f"unsettled after {self._bound:.0f} s")
         assert sight is not None

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
+from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Protocol
@@ -112,8 +113,13 @@ class _Forked:
 
 
 def _live(module: str, name: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
-    """What the child does; its parent is the server of forks."""
+    """What the child does; its parent is the server of forks, which goes when nobody holds its pipe any more.
+
+    Each child is given that pipe, to fork by itself: one that kept it would keep the server, and so itself, alive
+    after whoever began it was killed.
+    """
     bind_to_parent()
+    os.close(forkserver._forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]
     os.environ.clear()
     os.environ.update(environment)
     output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import signal
 import sys
 import time
 from collections import Counter
@@ -62,6 +63,8 @@ def main() -> int:
     given = _arguments()
     progress = Progress(sys.stdout, plain_seconds=10.0)
     total = Sum(given.seed)
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell had the first one ignored
+        signal.signal(number, signal.default_int_handler)
     try:
         with TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as folder:
             return asyncio.run(_play(given, Path(folder), progress, total))

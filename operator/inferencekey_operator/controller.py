@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from inferencekey_operator import metrics
 from inferencekey_operator.cluster import ClusterError
@@ -53,8 +53,9 @@ class Controller:
         )
         self.round_at = float("-inf")
         """When the full round made its last step, in the loop's time."""
-        self._parked: defaultdict[Roster, set[Key]] = defaultdict(set)
-        """Who comes back as soon as the platform answers for a project again, however long the own wait is."""
+        self._parked: WeakKeyDictionary[Roster, set[Key]] = WeakKeyDictionary()
+        """Who comes back as soon as the platform answers for a project again, however long the own wait is; for as long
+        as that roster is used, which ends with its token."""
         self._seen_at_work: set[Key] = set()
         self._watch_began = asyncio.Event()
         self._world: World | None = None
@@ -252,6 +253,7 @@ class Controller:
     async def _work(self, key: Key) -> None:
         workload = self.world.store.get(key)
         if workload is None:
+            self.queue.succeeded(key)  # it went while it was looked at: its failures are nobody's any more
             return
         AT_WORK.set(key)
         self.world.store.memory(key).left = workload.resource_version
@@ -314,7 +316,7 @@ class Controller:
     def _return_later(self, key: Key, workload: Workload, error: OperatorError) -> None:
         roster = self.world.rosters.of(key)
         if roster is not None and roster.down:
-            self._parked[roster].add(key)
+            self._parked.setdefault(roster, set()).add(key)
         if error.reason.actor is Actor.PLATFORM or workload.deleting:
             self.queue.retry(key, at_least=error.retry_after or 0.0)
         else:

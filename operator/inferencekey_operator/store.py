@@ -86,10 +86,12 @@ class Store:
         return known is not None and known.uid == workload.uid and _declares_the_same(known, workload)
 
     def memory(self, key: Key) -> Memory:
-        """What is remembered of `key`."""
+        """What is remembered of `key`; nothing is kept of one that went while it was looked at."""
         memory = self._memories.get(key)
         if memory is None:
-            memory = self._memories[key] = Memory(asyncio.get_running_loop().time())
+            memory = Memory(asyncio.get_running_loop().time())
+            if key in self._workloads:
+                self._memories[key] = memory
         return memory
 
     def revisit(self, key: Key) -> None:

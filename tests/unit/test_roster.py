@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing, suppress
 from itertools import pairwise
 from typing import Any
+from weakref import WeakValueDictionary
 
 import pytest
 
 from inferencekey_operator.errors import OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.readiness import Phase
-from inferencekey_operator.inferencekey.roster import Bucket, Pace, Roster, Rosters
+from inferencekey_operator.inferencekey.roster import Bucket, Locks, Pace, Roster, Rosters
 from inferencekey_operator.inferencekey.wire import LiveWorkload
 from unit.builders import PLATFORM, SECRET_HALF, TOKEN
 from unit.scripted_platform import DOWN, LOST, REFUSED, REJECTED, ScriptedPlatform, limited, now, row
@@ -307,9 +308,39 @@ async def test_creations_of_one_slug_never_overlap() -> None:
     """Each slug has one lock, each project its own."""
     one, other = Watcher(ScriptedPlatform()).roster, Watcher(ScriptedPlatform()).roster
 
-    assert one.creation("a") is one.creation("a")
-    assert one.creation("a") is not one.creation("b")
-    assert one.creation("a") is not other.creation("a")
+    async with one.creation("a"):
+        assert one.creation("a").locked()
+        assert not one.creation("b").locked()
+        assert not other.creation("a").locked()
+    assert not one.creation("a").locked()
+
+
+@virtual
+async def test_a_slug_that_nobody_creates_has_no_lock() -> None:
+    """Slugs come and go for as long as the process lasts; their locks do not stay. Whoever waits has the same one."""
+    locks: Locks = WeakValueDictionary()
+    watcher = Watcher(ScriptedPlatform())
+    roster = Roster(
+        watcher.platform,
+        PLATFORM,
+        "prod",
+        TOKEN,
+        Pace(),
+        changed=lambda *_: None,
+        recovered=lambda _: None,
+        creating=locks,
+    )
+    order: list[str] = []
+
+    async def create(name: str) -> None:
+        async with roster.creation("a"):
+            order.append(f"{name} begins")
+            await asyncio.sleep(1.0)
+            order.append(f"{name} ends")
+
+    await asyncio.gather(create("one"), create("other"))
+    assert order == ["one begins", "one ends", "other begins", "other ends"]
+    assert list(locks) == []
 
 
 # -- the gate ------------------------------------------------------------------------------------------------------

@@ -219,3 +219,18 @@ async def test_a_value_is_current_until_the_declaration_moves() -> None:
         assert not store.current(workload)
     store.forget(KEY)
     assert not store.current(workload)
+
+
+@virtual
+async def test_a_look_that_outlives_its_workload_leaves_nothing_behind() -> None:
+    """It went while it was looked at: what is noted then is neither kept for ever nor believed of a successor."""
+    store = Store()
+    store.observe(body(5))
+    store.forget(KEY, "u-1")
+    store.memory(KEY).twin = "wl_1"
+    assert store.memory(KEY).twin is None
+
+    store.observe(body(9, uid="u-2"))
+    assert store.memory(KEY).twin is None
+    store.memory(KEY).twin = "wl_2"
+    assert store.memory(KEY).twin == "wl_2"

@@ -18,6 +18,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Itera
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 from inferencekey_operator.errors import Actor, OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.readiness import Phase
@@ -33,6 +34,8 @@ WRITES = 8
 """Writes of one project that are under way at once: a slow project must not take all connections."""
 
 _Name = tuple[str, str, bytes]
+Locks = WeakValueDictionary[str, asyncio.Lock]
+"""By slug, for as long as somebody holds one or waits for it: slugs come and go for as long as the process lasts."""
 _Answer = TypeVar("_Answer", bound=LiveWorkload | bool)
 
 
@@ -107,7 +110,7 @@ class Roster:
         changed: Callable[[Roster, Iterable[str]], None],
         recovered: Callable[[Roster], None],
         troubled: Callable[[Roster, OperatorError], None] = lambda roster, error: None,
-        creating: dict[str, asyncio.Lock] | None = None,
+        creating: Locks | None = None,
     ) -> None:
         self.base_url, self.project = base_url, project
         self._client, self._token, self._pace = client, token, pace
@@ -119,7 +122,7 @@ class Roster:
         self._digest: bytes | None = None
         self._corrections: dict[str, tuple[float, LiveWorkload | None]] = {}
         self._flight: asyncio.Task[None] | None = None
-        self._creating = {} if creating is None else creating
+        self._creating: Locks = WeakValueDictionary() if creating is None else creating
         self._duration = 0.0
         self._trouble: OperatorError | None = None
         self._troubles = 0
@@ -399,7 +402,7 @@ class Rosters:
         self._ticks: dict[_Name, asyncio.Task[None]] = {}
         self._users: dict[_Name, set[Hashable]] = {}
         self._used: dict[Hashable, _Name] = {}
-        self._creating: dict[tuple[str, str], dict[str, asyncio.Lock]] = {}
+        self._creating: dict[tuple[str, str], Locks] = {}
 
     def use(self, user: Hashable, base_url: str, project: str, token: str) -> Roster:
         """The roster that stands for this credential in this project; the one that `user` had before is left."""
@@ -455,7 +458,7 @@ class Rosters:
             changed=self._changed,
             recovered=self._recovered,
             troubled=self._troubled,
-            creating=self._creating.setdefault((base_url, project), {}),
+            creating=self._creating.setdefault((base_url, project), WeakValueDictionary()),
         )
         self._ticks[name] = asyncio.create_task(self._tick(roster), name=f"interval of {project}")
         return roster

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import signal
 import sys
 import time
@@ -68,6 +69,7 @@ async def _serve(state: Path, record: Path, port: int) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     platform = RecordedPlatform(record)
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # it tells of each connection that was cut
     async with kept_in(state, platform, delay=0.0), serving(platform, port=port):
         await stop.wait()
 

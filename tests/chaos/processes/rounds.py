@@ -1,8 +1,9 @@
 """One round after the other: what is planned happens, everything is given back, and the world is judged.
 
 **Back** is the moment from which an operator can be held to its promise: every cable is whole, every process runs,
-etcd is healthy and the API server ready, the platform answers, and the Lease is held by an operator that runs and has
-renewed it since. It **converges** when the judge finds nothing unsettled. It may take `BOUND`, which is promised:
+etcd is healthy, the API server is ready and lists Workloads, the platform answers, and the Lease is held by an operator
+that runs and has renewed it since. It **converges** when the judge finds nothing unsettled. It may take `BOUND`, which
+is promised:
 
 - two intervals: one for the list that shows what is, and one for what that list leads to;
 - a new leader creates nothing for the time that a call may take, for what the former one may have sent;
@@ -128,6 +129,7 @@ class Rounds:
         since = time.time()
         waits: dict[str, Any] = {
             "an API server": lambda: asyncio.to_thread(stage.plane.ready),
+            "a list of Workloads": self._lists,
             "the platform": lambda: asyncio.to_thread(stage.answers),
             "an operator that leads": lambda: self._is_led(since),
         }
@@ -137,6 +139,14 @@ class Rounds:
                     raise _NotBackError(f"not back: there is not {what} within {COMES_BACK:.0f} s")
                 await asyncio.sleep(_POLL)
         self._tell("back")
+
+    async def _lists(self) -> bool:
+        """One that says ready may still refuse, with a 429, until it has read what etcd has."""
+        try:
+            await self._get(f"{WORKLOADS}/workloads")
+        except httpx.HTTPError:
+            return False
+        return True
 
     async def _is_led(self, since: float) -> bool:
         path = f"{LEASES}/namespaces/{permissions.NAMESPACE}/leases/{permissions.NAME}"

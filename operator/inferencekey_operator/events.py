@@ -145,6 +145,8 @@ class Recorder:
     async def _tell(self, occurrence: Occurrence, now: datetime, suffix: str) -> None:
         told = self._told.get(occurrence)
         if told is not None and now - told.at < FOLD and await self._fold(told, now):
+            if occurrence in self._told:
+                self._told.move_to_end(occurrence)
             return
         try:
             await self._create(occurrence, now, suffix)
@@ -187,7 +189,12 @@ class Recorder:
             if not error.conflict:
                 raise
         self._told[occurrence] = _Told(name, namespace, 1, now)
-        while len(self._told) > REMEMBERED:
+        self._told.move_to_end(occurrence)
+        self._forget(now)
+
+    def _forget(self, now: datetime) -> None:
+        """What is too old to be folded, and the oldest of too many."""
+        while len(self._told) > REMEMBERED or now - next(iter(self._told.values())).at > FOLD:
             self._told.popitem(last=False)
 
     def _body(self, occurrence: Occurrence, namespace: str, name: str, now: datetime) -> dict[str, Any]:

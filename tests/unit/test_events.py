@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -117,3 +118,20 @@ async def test_a_repeat_whose_answer_was_lost_counts_once() -> None:
     created, *folds = await sent(DONE, CUT, DONE, times=2)
     assert created[0] == "POST"
     assert [(method, body["series"]["count"]) for method, body in folds] == [("PATCH", 2), ("PATCH", 2)]
+
+
+async def test_what_is_too_old_to_be_folded_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much is told in the life of a process, it holds the Events of some minutes; a repeat makes one young."""
+    monkeypatch.setattr(events, "FOLD", timedelta(seconds=0.3))
+    async with answering(sends(response(b"{}"))) as (cluster, _), asyncio.timeout(20):
+        recorder = Recorder(cluster)
+        sending = asyncio.create_task(recorder.run())
+        for note in ("one", "two", "one"):
+            recorder.workload(a_workload(), Reason.READY, note)
+        await recorder.flush()
+        assert [each.note for each in recorder._told] == ["two", "one"]
+        await asyncio.sleep(0.4)
+        recorder.workload(a_workload(), Reason.READY, "three")
+        await recorder.flush()
+        sending.cancel()
+    assert [each.note for each in recorder._told] == ["three"]

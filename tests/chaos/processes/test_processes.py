@@ -18,8 +18,8 @@ from chaos.processes.stage import Stage, a_stage
 from harness.api import WORKLOADS, Api
 from integration.manifests import manifest
 
-SEED = 1
-SPAN = 5.0
+SEED = 19
+SPAN = 4.0
 TEAM = "team-a"
 BEFORE = f"{WORKLOADS}/namespaces/{TEAM}/workloads"
 

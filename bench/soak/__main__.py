@@ -1,7 +1,7 @@
 """`python -m bench.soak`, which `make soak` calls.
 
 Prints a live line on a terminal and plain lines anywhere else, then the curves. Writes them as JSON and SVG into
-bench/results/, which is not checked in. Exit code 1 if something grows, or is written at rest.
+bench/results/, which is not checked in. Exit code 1 if something grows, or is written at rest. Ctrl-C ends the churn.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -43,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not isinstance(found, Binaries):
         progress.say("a soak takes a control plane of its own: see `make controlplane`")
         return 1
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell had the first one ignored
+        signal.signal(number, signal.default_int_handler)
     with stage(found, progress) as on:
         stirrings, readings, churn = _soak(on, given)
     trends = readings.trends()
@@ -75,6 +78,8 @@ def _soak(on: Stage, given: argparse.Namespace) -> tuple[list[str], Readings, Ch
         churn.start()
         try:
             _read_on(on, given, readings, churn, ours)
+        except KeyboardInterrupt:
+            on.progress.say("ended early: what there is so far is weighed")
         finally:
             churn.stop()
         _until_all_serve(on, churn)

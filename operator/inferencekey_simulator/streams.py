@@ -55,11 +55,11 @@ class Streams:
     async def serve(self, request: web.Request, platform: Platform, row: Row) -> web.StreamResponse:
         """Stream a workload's readiness until it is over."""
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
-        await response.prepare(request)
         stream = Stream(row)
         self._open.add(stream)
         row.watchers.add(stream.wake.set)
         try:
+            await response.prepare(request)
             await _send(stream, response, platform, request.get(DROP_AFTER))
             if not stream.cut:
                 await response.write_eof()

@@ -194,6 +194,19 @@ async def test_a_quiet_stream_is_kept_alive(client: httpx.AsyncClient, platform:
     assert comments == 3
 
 
+async def test_a_client_that_has_gone_is_no_failure(
+    client: httpx.AsyncClient, platform: Platform, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever asks for a stream and goes before it begins is neither an error nor a stream that stays open."""
+    await client.post(WORKLOADS, json=BODY)
+    platform.configure({"latency": 0.2})
+    with pytest.raises(httpx.ReadTimeout):
+        await client.get(EVENTS, timeout=0.05)
+    entry = [*platform.journal.since(0)][-1]
+    await eventually(lambda: entry.seconds is not None)
+    assert "failed" not in caplog.text
+
+
 async def test_a_stream_ends_with_its_workload(client: httpx.AsyncClient, platform: Platform) -> None:
     """A deletion ends the stream without a terminal event, and there is no new one."""
     platform.configure({"readiness": {"hold_at": "scheduling"}})

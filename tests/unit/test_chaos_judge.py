@@ -91,7 +91,10 @@ def test_a_value_that_nobody_declared_is_told() -> None:
     drifted = with_(ROW, "fields.model_name", "hands")
     assert "says {'type'" in told([WORKLOAD], [drifted])
     ignored = with_(WORKLOAD, "metadata.annotations", {"inferencekey.com/on-drift": "Ignore"})
-    assert told([ignored], [drifted]) == []
+    assert told([ignored], [drifted]) == ["lost status"]
+    noticed = with_(ignored, "status.drift", {"class": "OutOfBand", "policy": "Ignore"})
+    assert "lost status" not in told([noticed], [drifted])
+    assert "lost status" in told([noticed], [ROW])
 
 
 def test_a_workload_that_is_not_there_is_told() -> None:

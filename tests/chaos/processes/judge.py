@@ -78,7 +78,11 @@ def _about(workload: Json, row: Json | None, config_maps: Mapping[Key, str]) -> 
         if ready.get("reason") not in AT_REST:
             yield f"says {ready} and is suspended"
         return
-    yield from _policy(workload, row, ready)
+    in_sync = row is not None and holds(row["fields"], declared(workload))
+    yield from _policy(workload, row, ready, in_sync=in_sync)
+    told = status.get("drift", {}).get("class")
+    if row is not None and (told is None) != in_sync:
+        yield f"lost status: it tells of the drift {told}, and what is declared {'is' if in_sync else 'is not'} there"
     if row is not None and ready.get("reason") in _AS_DECLARED:
         if status.get("workloadId") != row["id"]:
             yield f"lost status: it is {row['id']}, and the status says {status.get('workloadId')}"
@@ -86,11 +90,10 @@ def _about(workload: Json, row: Json | None, config_maps: Mapping[Key, str]) -> 
             yield "has no ConfigMap"
 
 
-def _policy(workload: Json, row: Json | None, ready: Mapping[str, str]) -> Iterator[str]:
+def _policy(workload: Json, row: Json | None, ready: Mapping[str, str], *, in_sync: bool) -> Iterator[str]:
     word = (workload["metadata"].get("annotations") or {}).get(ON_DRIFT)
     policy = OnDrift.RECONCILE if word is None else OnDrift.parse(word)
     assert policy is not None
-    in_sync = row is not None and holds(row["fields"], declared(workload))
     allowed = reasons(policy, workload, row["id"] if row else None, in_sync=in_sync)
     if ready.get("reason") not in allowed:
         shown = row["fields"] if row else None

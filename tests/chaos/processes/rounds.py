@@ -175,8 +175,8 @@ class Rounds:
             outcome.wrong += await self._stirrings()
 
     async def _stirrings(self) -> list[str]:
-        """What was written though nothing happened."""
-        await asyncio.sleep(INTERVAL)
+        """What was written though nothing happened: after the time in which the last list is looked through."""
+        await asyncio.sleep(TWO_INTERVALS)
         record, before = self._stage.record.stat().st_size, (await self.look()).written()
         await asyncio.sleep(QUIET)
         after = (await self.look()).written()

@@ -19,6 +19,9 @@ from inferencekey_operator.workload import GROUP, PLURAL, VERSION
 
 log = logging.getLogger(__name__)
 
+ERROR_BACKOFFS = (1.0, 1.0, 2.0, 3.0, *[5.0] * 9)
+"""Seconds. In kopf's own they grow to 21: for so long nobody would hear of an edit after the API server is back."""
+
 
 def registry(controller: Controller, cluster: Cluster, told: Callable[[], None]) -> kopf.OperatorRegistry:
     """The handlers, bound to what they serve; `told` is called when the watch told something, as opposed to a list."""
@@ -57,6 +60,7 @@ def settings() -> kopf.OperatorSettings:
     chosen.watching.server_timeout = 300
     chosen.watching.client_timeout = 330
     chosen.watching.reconnect_backoff = 1.0
+    chosen.networking.error_backoffs = ERROR_BACKOFFS
     chosen.process.ultimate_exiting_timeout = None
     return chosen
 

@@ -62,10 +62,20 @@ async def _serve(settings: Settings, stop: asyncio.Event, stack: AsyncExitStack)
             await _patiently(partial(_read_namespace, cluster, parts.namespaces, name), stop)
         await _patiently(partial(_list_workloads, cluster, parts.controller, settings), stop)
         parts.health.listed = True
-        gc.freeze()
-        gc.set_threshold(20_000, 50, 50)
+        _collect_garbage_calmly()
         parts.leadership.start()
         await _work(settings, cluster, parts, stop)
+
+
+def _collect_garbage_calmly() -> None:
+    """What is there now stays, and is not looked through again; what comes is, and often enough.
+
+    With more passes before the next generation, what died young is kept for the better part of an hour: a quiet
+    operator of 120 Workloads grew by a MiB each minute. Python looks through the oldest only when they are a quarter
+    more.
+    """
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
 
 
 async def _work(settings: Settings, cluster: Cluster, parts: Parts, stop: asyncio.Event) -> None:

@@ -143,7 +143,7 @@ class Rounds:
     async def _lists(self) -> bool:
         """One that says ready may still refuse, with a 429, until it has read what etcd has."""
         try:
-            await self._get(f"{WORKLOADS}/workloads")
+            await self._get(f"{WORKLOADS}/workloads", patience=0.0)
         except httpx.HTTPError:
             return False
         return True
@@ -151,7 +151,7 @@ class Rounds:
     async def _is_led(self, since: float) -> bool:
         path = f"{LEASES}/namespaces/{permissions.NAMESPACE}/leases/{permissions.NAME}"
         try:
-            spec = (await self._get(path)).get("spec", {})
+            spec = (await self._get(path, patience=0.0)).get("spec", {})
         except httpx.HTTPError:
             return False
         running = [child.pid for name in OPERATORS if (child := self._stage.children[name]).running]
@@ -193,11 +193,20 @@ class Rounds:
         versions = {key_of(each): str(each["metadata"]["resourceVersion"]) for each in ours}
         return Sight(workloads, rows, versions)
 
-    async def _get(self, path: str) -> dict[str, Any]:
-        answer = await self._people.http.get(path, timeout=5.0)
-        answer.raise_for_status()
-        found: dict[str, Any] = answer.json()
-        return found
+    async def _get(self, path: str, patience: float = 15.0) -> dict[str, Any]:
+        """What an API server that is ready may have to be asked for twice, on a busy machine."""
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                answer = await self._people.http.get(path, timeout=5.0)
+                answer.raise_for_status()
+            except httpx.HTTPError:
+                if time.monotonic() >= deadline:
+                    raise
+                await asyncio.sleep(_POLL)
+                continue
+            found: dict[str, Any] = answer.json()
+            return found
 
     def _misbehaviour(self) -> list[str]:
         wrong: list[str] = []

@@ -129,4 +129,4 @@ def _token(cluster: Cluster) -> str:
     if made.returncode == 0:
         subject = f"--serviceaccount=default:{_OBSERVER}"
         cluster.kubectl("create", "clusterrolebinding", _OBSERVER, "--clusterrole=cluster-admin", subject)
-    return cluster.kubectl("create", "token", _OBSERVER, "-n", "default", "--duration=2h").stdout.strip()
+    return cluster.kubectl("create", "token", _OBSERVER, "-n", "default", "--duration=48h").stdout.strip()

@@ -49,7 +49,7 @@ def apply(cluster: Cluster, objects: list[Json], account: str = NAME) -> Path:
 
 def kubeconfig(cluster: Cluster, account: str = NAME, namespace: str = NAMESPACE) -> Path:
     """With a token of a ServiceAccount that is there."""
-    token = cluster.kubectl("create", "token", account, "-n", namespace, "--duration=2h").stdout.strip()
+    token = cluster.kubectl("create", "token", account, "-n", namespace, "--duration=48h").stdout.strip()
     return cluster.kubeconfig_for_token(f"system:serviceaccount:{namespace}:{account}", token)
 
 

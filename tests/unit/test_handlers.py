@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from inferencekey_operator.handlers import settings
 
-LIKE_A_LEADER = 5.0
+DEAF = 5.0
 """Seconds that an operator may not hear of an edit after the API server is back."""
 
 
@@ -13,7 +13,7 @@ def test_no_pause_of_kopf_outlasts_an_outage_by_much() -> None:
     backoffs = settings().networking.error_backoffs
     assert not isinstance(backoffs, float)
     waits = [*backoffs]
-    assert max(waits) <= LIKE_A_LEADER
+    assert max(waits) <= DEAF
     assert 45 <= sum(waits) <= 75
 
 

@@ -45,9 +45,8 @@ class Sum:
 
     def __str__(self) -> str:
         seconds = time.monotonic() - self.began
-        slowest = f", converged in {median(self.converged):.1f} s, at most {max(self.converged):.1f}" * bool(
-            self.rounds
-        )
+        times = self.converged or [0.0]
+        slowest = f", converged in {median(times):.1f} s, at most {max(times):.1f}"
         return (
             f"seed {self.seed}, {self.rounds} rounds, {self.acts} acts, {self.faults.total()} faults{slowest}, "
             f"{seconds:.0f} s"

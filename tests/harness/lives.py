@@ -92,6 +92,11 @@ def _forked(
     return _Forked(process)
 
 
+def prepare_to_fork() -> None:
+    """The server of forks begins to import; it may go on with that beside what else has to be started."""
+    forkserver.ensure_running()
+
+
 class _Forked:
     def __init__(self, process: BaseProcess) -> None:
         assert process.pid is not None

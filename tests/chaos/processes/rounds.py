@@ -1,9 +1,9 @@
 """One round after the other: what is planned happens, everything is given back, and the world is judged.
 
 **Back** is the moment from which an operator can be held to its promise: every cable is whole, every process runs,
-etcd is healthy, the API server is ready and lists Workloads, the platform answers, and the Lease is held by an operator
-that runs and has renewed it since. It **converges** when the judge finds nothing unsettled. It may take `BOUND`, which
-is promised:
+etcd is healthy, the API server is ready and lists Workloads, the platform answers, the Lease is held by an operator
+that runs and has renewed it since, and Kubernetes has collected what Workloads that are gone had owned. It
+**converges** when the judge finds nothing unsettled. It may take `BOUND`, which is promised:
 
 - two intervals: one for the list that shows what is, and one for what that list leads to;
 - a new leader creates nothing for the time that a call may take, for what the former one may have sent;
@@ -132,6 +132,7 @@ class Rounds:
             "a list of Workloads": self._lists,
             "the platform": lambda: asyncio.to_thread(stage.answers),
             "an operator that leads": lambda: self._is_led(since),
+            "a garbage collector": self._is_collected,
         }
         for what, holds in waits.items():
             while not await holds():
@@ -157,6 +158,13 @@ class Rounds:
         running = [child.pid for name in OPERATORS if (child := self._stage.children[name]).running]
         held = any(f"_{pid}_" in (spec.get("holderIdentity") or "") for pid in running)
         return held and datetime.fromisoformat(spec["renewTime"]).timestamp() > since
+
+    async def _is_collected(self) -> bool:
+        """Nothing is there of a Workload that is gone: its successor waits until Kubernetes has seen to that."""
+        workloads = (await self._get(f"{WORKLOADS}/workloads"))["items"]
+        config_maps = (await self._get("/api/v1/configmaps"))["items"]
+        owners = {owner["uid"] for each in config_maps for owner in each["metadata"].get("ownerReferences", ())}
+        return owners <= {each["metadata"]["uid"] for each in workloads}
 
     async def _judge(self, outcome: Outcome) -> None:
         back, sight, left = time.monotonic(), None, ["nothing was seen yet"]

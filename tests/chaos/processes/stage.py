@@ -22,7 +22,7 @@ from controlplane.components import CONTROLLER_MANAGER
 from controlplane.waiting import wait_until
 from harness import permissions
 from harness.api import Api
-from harness.lives import OPERATOR
+from harness.lives import OPERATOR, prepare_to_fork
 from harness.scrape import free_port
 from inferencekey_simulator.admin import Admin
 
@@ -116,6 +116,7 @@ class Stage:
 
     async def begin(self) -> Api:
         """Everything runs; operators are started, and may not lead yet."""
+        prepare_to_fork()
         for cable in self.cables.values():
             await cable.open()
         self.plane = await asyncio.to_thread(self._start_plane)

@@ -75,7 +75,7 @@ def _collect_garbage_calmly() -> None:
     more.
     """
     gc.freeze()
-    gc.set_threshold(5_000, 10, 10)
+    gc.set_threshold(20_000, 10, 10)
 
 
 async def _work(settings: Settings, cluster: Cluster, parts: Parts, stop: asyncio.Event) -> None:

@@ -51,16 +51,17 @@ chaos: setup ## seeded faults, crashes and edits of both sides, until something 
 	@PYTHONHASHSEED=0 $(BIN)/python -m chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(STEPS),--steps $(STEPS)) $(if $(SHARDS),--shards $(SHARDS)) $(if $(TRACE),--trace)
 
-fuzz: setup ## hostile input to each part, to the whole operator, and to a cluster; SECONDS=, SEED=, TARGET=, MANIFESTS=1000
-	@$(BIN)/python -m hostile $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
-		$(if $(TARGET),--target $(TARGET))
-	@$(if $(MANIFESTS),HOSTILE_MANIFESTS=$(MANIFESTS) $(BIN)/python -m pytest -q tests/integration/test_hostile.py)
-chaos-processes: controlplane ## the same to real processes: etcd, API server, platform and operators; SECONDS=, SEED=, FAULTS=
+chaos-processes: controlplane ## etcd, API server, platform and operators killed, stopped and cut off; SECONDS=, SEED=, FAULTS=, FIRST=
 	@$(BIN)/python -m chaos.processes $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(FAULTS),--faults $(FAULTS)) $(if $(FIRST),--first $(FIRST))
 
 soak: setup ## one operator with something always going on, for an hour: does what it holds grow? SECONDS=, SEED=
 	@$(BIN)/python -m bench.soak $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(SOAK_ARGS)
+
+fuzz: setup ## hostile input to each part, to the whole operator, and to a cluster; SECONDS=, SEED=, TARGET=, MANIFESTS=1000
+	@$(BIN)/python -m hostile $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(TARGET),--target $(TARGET))
+	@$(if $(MANIFESTS),HOSTILE_MANIFESTS=$(MANIFESTS) $(BIN)/python -m pytest -q tests/integration/test_hostile.py)
 
 check: setup ## format, lint, types, architecture
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }

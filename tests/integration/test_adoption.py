@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import pytest
 
-from harness import operators
 from harness.drifting import approve, drift, look, sent, told, until_drift, until_plan, until_told, version
 from harness.team import ON_DRIFT, Team
 from harness.waiting import eventually
@@ -57,12 +56,6 @@ CASES = [
     Case("Always", identical=True, policy="DryRun"),
     Case("IfIdentical", identical=True, policy="DryRun"),
 ]
-
-
-@pytest.fixture(scope="module")
-def operator_options() -> tuple[str, ...]:
-    """Intervals short enough to wait for some."""
-    return (*operators.USUAL, "--interval=250ms")
 
 
 def _find(team: Team, name: str, *, identical: bool, **spec: object) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from harness import operators
 from harness.drifting import approve, drift, look, sent, told, until_drift, until_plan, until_told, version
 from harness.operators import Operator
 from harness.team import Team
@@ -15,12 +14,6 @@ pytestmark = pytest.mark.usefixtures("operator")
 NAME = "support-bot"
 REPAIR = {"model_name": "llama-3"}
 REPAIRS = 3
-
-
-@pytest.fixture(scope="module")
-def operator_options() -> tuple[str, ...]:
-    """Each repair comes soon."""
-    return (*operators.USUAL, "--interval=250ms")
 
 
 def _contest(team: Team, name: str = NAME) -> int:

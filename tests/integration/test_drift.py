@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from harness import operators
 from harness.drifting import drift, look, sent, told, until_drift, until_told, version
 from harness.operators import Operator
 from harness.simulator import behaving
@@ -27,12 +26,6 @@ CLOUD = {
     "max_hourly_cost_usd": 5.0,
     "workers": {"source": "cloud", "cloud_pool": {"gpu_pool": ["NVIDIA A100-SXM4-80GB"]}},
 }
-
-
-@pytest.fixture(scope="module")
-def operator_options() -> tuple[str, ...]:
-    """Intervals short enough to wait for many."""
-    return (*operators.USUAL, "--interval=250ms")
 
 
 def _serve(team: Team, annotations: dict[str, str] | None = None, **spec: Any) -> int:

@@ -37,7 +37,7 @@ def elsewhere(platform: Admin) -> str:
 @pytest.fixture(scope="module")
 def operator_options(elsewhere: str) -> tuple[str, ...]:
     """It may call both platforms, and looks often."""
-    return (*operators.USUAL, "--interval=250ms", f"--allow-base-url={elsewhere}")
+    return (*operators.USUAL, f"--allow-base-url={elsewhere}")
 
 
 @pytest.fixture

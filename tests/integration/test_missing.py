@@ -11,7 +11,6 @@ from contextlib import contextmanager
 
 import pytest
 
-from harness import operators
 from harness.drifting import approve, drift, look, told, until_drift, until_plan, until_policy, until_told, version
 from harness.operators import Operator
 from harness.team import ON_DRIFT, Team
@@ -22,12 +21,6 @@ pytestmark = pytest.mark.usefixtures("operator")
 HELD = ("Fail", "DryRun", "Warn", "Ignore")
 CONFIRMED_AFTER = 2.0
 """Seconds that lie at least between the list that first lacked it and the one that confirms that."""
-
-
-@pytest.fixture(scope="module")
-def operator_options() -> tuple[str, ...]:
-    """Several lists between the first that lacks a row and the one that confirms it."""
-    return (*operators.USUAL, "--interval=250ms")
 
 
 def _serve(team: Team, count: int) -> list[str]:

@@ -35,7 +35,7 @@ SOON = 5.0
 @pytest.fixture(scope="module")
 def operator_options() -> tuple[str, ...]:
     """With a default policy that is not the usual one; every cell states its own."""
-    return (*operators.USUAL, "--interval=250ms", f"--on-drift={DEFAULT}")
+    return (*operators.USUAL, f"--on-drift={DEFAULT}")
 
 
 @dataclass(frozen=True)

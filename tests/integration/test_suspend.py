@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 
 from controlplane.access import Cluster
-from harness import operators
 from harness.api import Api
 from harness.drifting import sent, told, until_drift, until_plan, version
 from harness.operators import Operator
@@ -20,12 +19,6 @@ pytestmark = pytest.mark.usefixtures("operator")
 
 NAME = "support-bot"
 NEIGHBOUR = "neighbour"
-
-
-@pytest.fixture(scope="module")
-def operator_options() -> tuple[str, ...]:
-    """Intervals short enough to wait for some."""
-    return (*operators.USUAL, "--interval=250ms")
 
 
 @pytest.fixture

@@ -117,10 +117,10 @@ def body_of(workload: Workload) -> dict[str, Any]:
 
 
 async def a_place(**settings: Any) -> Place:
-    """One with the usual Secret, some time after the start."""
+    """One with the usual Secret and a Workload, some time after the start."""
     place = Place(**settings)
     place.put(SECRET)
-    place.world.store.memory(a_workload().key)
+    place.stands(replace(a_workload(), resource_version="1"))
     await asyncio.sleep(100)
     return place
 

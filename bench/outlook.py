@@ -57,9 +57,11 @@ class _Line:
 
 
 def _beyond(points: list[tuple[int, float]], size: int) -> float:
-    """On the line through the smallest and the largest that were measured; through nothing, where there is one only."""
-    (least, low), (most, high) = points[0] if len(points) > 1 else (0, 0.0), points[-1]
-    return high + max(0.0, high - low) / (most - least) * (size - most)
+    """On the line through the smallest and the largest that were measured; multiplied, where they tell of no growth."""
+    (least, low), (most, high) = points[0], points[-1]
+    if high <= low:
+        least, low = 0, 0.0
+    return high + (high - low) / (most - least) * (size - most)
 
 
 def _resident(each: Round, _: float) -> float | None:

@@ -1,8 +1,8 @@
 """What the operator reads and writes in Kubernetes, beside what kopf watches for it.
 
 The official client gives configuration, TLS and authentication (a service account's token is read again as it is
-rotated); the requests go over its session as plain JSON, since the models of the generated classes cost more than the
-call. kopf works over the same session. Every write names its field manager. Decides nothing.
+rotated); the requests go over its sessions as plain JSON, since the models of the generated classes cost more than the
+call. kopf works over a session of its own. Every write names its field manager. Decides nothing.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from inferencekey_operator.workload import FINALIZER, GROUP, PLURAL, VERSION, Wo
 
 MANAGER = "inferencekey-operator"
 STATUS_MANAGER = "inferencekey-operator-status"
-CONNECTIONS = 64
-PAGE = 500
+CONNECTIONS = 32
+"""For requests. TLS takes a quarter of a MiB for each, and an API server that is slow is not faster with more."""
+PAGE = 250
 MERGE = "application/merge-patch+json"
 BETWEEN_WATCHES = 1.0
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -73,10 +74,9 @@ class ClusterError(Exception):
 
 
 class Cluster:
-    """The API server, seen through one session."""
+    """The API server: requests over a few connections, watches over as many as they are."""
 
     def __init__(self, configuration: client.Configuration) -> None:
-        configuration.connection_pool_maxsize = CONNECTIONS
         configuration.client_session_kwargs = {
             "middlewares": (self._pace, self._authenticate),
             "headers": {"User-Agent": f"inferencekey-operator/{version('inferencekey-operator')}"},
@@ -88,7 +88,8 @@ class Cluster:
         self._opens: dict[tuple[str, str], float] = {}
         self.pulse = Pulse()
         self._rest = client.ApiClient(configuration).rest_client
-        self.session = self.open_session()
+        self.session = self.open_session(CONNECTIONS)
+        self._unbounded = self.open_session()
         self.server: str = configuration.host
 
     @classmethod
@@ -102,14 +103,19 @@ class Cluster:
             await config.load_kube_config(given, client_configuration=configuration)  # type: ignore[no-untyped-call]
         return cls(configuration)
 
-    def open_session(self) -> aiohttp.ClientSession:
-        """Connections of one's own, with the same TLS and authentication; whoever asked closes them."""
+    def open_session(self, connections: int = 0) -> aiohttp.ClientSession:
+        """At most so many connections of one's own, with the same TLS and authentication; whoever asked closes them.
+
+        Watches want no limit, which is 0: each holds one for as long as it lasts, and there may be one per namespace.
+        """
+        self._rest.maxsize = connections
         session: aiohttp.ClientSession = self._rest._create_pool_manager()
         return session
 
     async def close(self) -> None:
         """No further request."""
         await self.session.close()
+        await self._unbounded.close()
 
     async def _pace(self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
         """One watch that ends as soon as it began, over and over, is opened once a second; kopf would not wait."""
@@ -147,8 +153,9 @@ class Cluster:
         if body is not None:
             headers["Content-Type"] = content_type
             data = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+        session = self._unbounded if "/leases" in path else self.session  # a renewal waits for no other request
         try:
-            async with self.session.request(
+            async with session.request(
                 method,
                 self.server + path,
                 params=query or None,
@@ -194,7 +201,7 @@ class Cluster:
         }
         timeout = aiohttp.ClientTimeout(total=None, connect=10, sock_connect=10, sock_read=330)
         try:
-            async with self.session.get(
+            async with self._unbounded.get(
                 self.server + path, params=query, headers={"Accept": accept}, timeout=timeout
             ) as response:
                 if response.status >= 300:

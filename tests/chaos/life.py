@@ -40,9 +40,9 @@ class MemoryCluster(Cluster):
         super().__init__(configuration)
         self._api, self._process = api, process
 
-    def open_session(self) -> aiohttp.ClientSession:
+    def open_session(self, connections: int = 0) -> aiohttp.ClientSession:
         """As the real one, without TLS and authentication."""
-        connector = aiohttp.UnixConnector(path=API_SERVER, limit=64)
+        connector = aiohttp.UnixConnector(path=API_SERVER, limit=connections)
         return aiohttp.ClientSession(connector=connector, read_bufsize=2**21)
 
     async def request(self, method: str, path: str, *, body: Any = None, **options: Any) -> Body:

@@ -87,8 +87,11 @@ class Api:
         assert response.is_success or response.status_code == 404, response.text
 
     def delete_all(self, path: str) -> None:
-        """Delete a collection, which takes the API server some time where it is large."""
-        self._answer(self._http.delete(path, timeout=300.0))
+        """Delete a collection, as kubectl does: it gives up after a minute, and goes on when asked again."""
+        response = self._http.delete(path, timeout=300.0)
+        while response.status_code == 504:
+            response = self._http.delete(path, timeout=300.0)
+        self._answer(response)
 
     def workload(self, namespace: str, name: str) -> Json | None:
         """One Workload; None if there is none."""

@@ -15,6 +15,8 @@ from harness.api import Api
 from harness.waiting import eventually
 
 READS = frozenset({"get", "list", "watch"})
+_LONGEST = 1024 * 1024
+"""Bytes of one line, at most."""
 
 
 class Request(NamedTuple):
@@ -48,7 +50,7 @@ class Audit:
     def mark(self) -> int:
         """A place in the log: everything that was answered before it is in front of it."""
         self._settle()
-        return self._log.stat().st_size
+        return _end_of_lines(self._log)
 
     def requests(self, since: int = 0) -> list[Request]:
         """What the user asked of Kubernetes objects since a mark, Leases included."""
@@ -77,6 +79,13 @@ class Audit:
         if event["user"]["username"] != self._user or "objectRef" not in event:
             return False
         return not str(event.get("userAgent", "")).startswith("kubectl")
+
+
+def _end_of_lines(log: Path) -> int:
+    """Where the last whole line ends: the API server may be in the midst of another one."""
+    with log.open("rb") as file:
+        begin = file.seek(max(0, log.stat().st_size - _LONGEST))
+        return begin + file.read().rfind(b"\n") + 1
 
 
 def _text(log: Path, since: int) -> str:

@@ -27,6 +27,7 @@ from cryptography.x509.oid import NameOID
 from inferencekey_operator.errors import ConfigurationError, OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey import wire
 from inferencekey_operator.inferencekey.client import PIECE, PlatformClient, checked_base_url, open_http, unpacked
+from inferencekey_operator.inferencekey.lines import Lines
 from inferencekey_simulator.app import serving
 from inferencekey_simulator.faults import Fault
 from inferencekey_simulator.platform import Platform
@@ -49,10 +50,10 @@ CREATED = response(json.dumps(ROW).encode(), status="201 Created")
 class World:
     """A simulated platform and a client of it."""
 
-    def __init__(self, platform: Platform, url: str, http: httpx.AsyncClient) -> None:
+    def __init__(self, platform: Platform, url: str, lines: Lines) -> None:
         self.platform = platform
-        self.client = PlatformClient(url, http, list_limit=1024 * 1024)
-        self.hasty = PlatformClient(url, http, write_deadline=0.2, list_deadline=0.2)
+        self.client = PlatformClient(url, lines, list_limit=1024 * 1024)
+        self.hasty = PlatformClient(url, lines, write_deadline=0.2, list_deadline=0.2)
         self.token = platform.mint("team-a", token=TOKEN)
 
     def fault(self, action: str, **more: Any) -> None:
@@ -88,8 +89,8 @@ OPERATIONS = ("list", "create", "update", "delete")
 async def world() -> AsyncIterator[World]:
     """Serve a platform with the project team-a, and open a client with short limits."""
     platform = Platform()
-    async with serving(platform) as url, open_http(2.0) as http:
-        yield World(platform, url, http)
+    async with serving(platform) as url, open_http(2.0) as lines:
+        yield World(platform, url, lines)
 
 
 @asynccontextmanager
@@ -97,8 +98,8 @@ async def against(
     script: Script, connections: int = 4, **limits: Any
 ) -> AsyncIterator[tuple[RawServer, PlatformClient]]:
     """Serve `script`, and open a client of it."""
-    async with raw_server(script) as server, open_http(2.0, connections=connections) as http:
-        yield server, PlatformClient(server.url, http, **limits)
+    async with raw_server(script) as server, open_http(2.0, connections=connections) as lines:
+        yield server, PlatformClient(server.url, lines, **limits)
 
 
 async def failing(call: Awaitable[object]) -> PlatformFailure:
@@ -157,13 +158,13 @@ class Permit:
 async def test_a_forbidden_write_is_not_carried_out(world: World, steps: int) -> None:
     """Also one that is forbidden when half of it is out; reading is free."""
     made = await world.client.create(world.token, "team-a", BODY)
-    async with open_http(2.0) as http:
-        client = PlatformClient(world.client.base_url, http, permit=Permit(0))
+    async with open_http(2.0) as lines:
+        client = PlatformClient(world.client.base_url, lines, permit=Permit(0))
         for write in (client.update(world.token, made.id, {"model_name": "x"}), client.delete(world.token, made.id)):
             with pytest.raises(Forbidden):
                 await write
         with pytest.raises(Forbidden):
-            await PlatformClient(client.base_url, http, permit=Permit(steps)).create(world.token, "team-a", BODY)
+            await PlatformClient(client.base_url, lines, permit=Permit(steps)).create(world.token, "team-a", BODY)
         assert wire.parse_list(await client.list_workloads(world.token, "team-a")) == (made,)
 
 
@@ -346,8 +347,8 @@ async def test_a_refused_connection_is_certain() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-        async with open_http() as http:
-            client = PlatformClient(f"http://127.0.0.1:{port}", http)
+        async with open_http() as lines:
+            client = PlatformClient(f"http://127.0.0.1:{port}", lines)
             error = await failing(client.create(TOKEN, "team-a", BODY))
     assert (error.reason, error.uncertain) == (Reason.PLATFORM_UNREACHABLE, False)
     assert f"http://127.0.0.1:{port}" in error.message
@@ -484,8 +485,8 @@ async def test_calls_share_a_connection() -> None:
 
 async def test_a_request_carries_what_it_should() -> None:
     """The path below the base URL's own, the token as a bearer, JSON both ways."""
-    async with raw_server(sends(CREATED)) as server, open_http() as http:
-        await PlatformClient(server.url + "/ik/", http).create(TOKEN, "team-a", {"name": "é"})
+    async with raw_server(sends(CREATED)) as server, open_http() as lines:
+        await PlatformClient(server.url + "/ik/", lines).create(TOKEN, "team-a", {"name": "é"})
     head, _, body = server.requests[0].partition(b"\r\n\r\n")
     lines = head.lower().split(b"\r\n")
     assert lines[0] == b"post /ik/api/projects/team-a/workloads http/1.1"
@@ -517,8 +518,8 @@ async def test_a_list_without_a_content_type_is_read() -> None:
 
 async def test_without_a_free_connection_a_write_was_certainly_not_sent() -> None:
     """A call that found no place in the pool fails in half of the time limit, and for certain."""
-    async with raw_server(stays_silent) as server, open_http(0.6, connections=1) as http:
-        client = PlatformClient(server.url, http)
+    async with raw_server(stays_silent) as server, open_http(0.6, connections=1) as lines:
+        client = PlatformClient(server.url, lines)
         first = asyncio.create_task(failing(client.create(TOKEN, "team-a", BODY)))
         await server.arrived.wait()
         second = await failing(client.create(TOKEN, "team-a", BODY))
@@ -528,8 +529,8 @@ async def test_without_a_free_connection_a_write_was_certainly_not_sent() -> Non
 
 async def test_a_cancelled_call_gives_its_connection_back() -> None:
     """Calls that are given up leave no hole in the pool."""
-    async with raw_server(stays_silent) as server, open_http(30, connections=1) as http:
-        client = PlatformClient(server.url, http)
+    async with raw_server(stays_silent) as server, open_http(30, connections=1) as lines:
+        client = PlatformClient(server.url, lines)
         for count in range(1, 4):
             server.arrived.clear()
             task = asyncio.create_task(client.create(TOKEN, "team-a", BODY))
@@ -547,8 +548,8 @@ async def test_a_proxy_is_honoured_and_its_refusal_is_certain(monkeypatch: pytes
     async with raw_server(sends(refusal)) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         monkeypatch.setenv("NO_PROXY", "elsewhere.example")
-        async with open_http() as http:
-            error = await failing(PlatformClient("https://ik.example", http).create(TOKEN, "team-a", BODY))
+        async with open_http() as lines:
+            error = await failing(PlatformClient("https://ik.example", lines).create(TOKEN, "team-a", BODY))
         assert (error.reason, error.uncertain) == (Reason.PLATFORM_UNREACHABLE, False)
         assert proxy.requests[0].startswith(b"CONNECT ik.example:443 ")
         assert SECRET[:12].encode() not in b"".join(proxy.requests)
@@ -581,13 +582,13 @@ async def test_a_private_authority_is_trusted_when_it_is_named(certificate: Path
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate)
     async with raw_server(sends(CREATED), tls) as server:
-        async with open_http() as http:
-            error = await failing(PlatformClient(server.url, http).create(TOKEN, "team-a", BODY))
+        async with open_http() as lines:
+            error = await failing(PlatformClient(server.url, lines).create(TOKEN, "team-a", BODY))
         assert (error.reason, error.uncertain) == (Reason.PLATFORM_UNREACHABLE, False)
         assert "certificate" in error.message.lower()
         assert server.requests == []
-        async with open_http(ca_file=str(certificate)) as http:
-            created = await PlatformClient(server.url, http).create(TOKEN, "team-a", BODY)
+        async with open_http(ca_file=str(certificate)) as lines:
+            created = await PlatformClient(server.url, lines).create(TOKEN, "team-a", BODY)
         assert created.id == "wl_1"
 
 
@@ -643,14 +644,14 @@ async def test_httpx_errors_do_not_leave_the_client(monkeypatch: pytest.MonkeyPa
 
     kinds = [kind for kind in every(httpx.RequestError) if kind is not httpx.RequestError]
     assert len(kinds) > 10
-    async with open_http() as http:
-        client = PlatformClient("http://127.0.0.1:9", http)
+    async with open_http() as lines:
+        client = PlatformClient("http://127.0.0.1:9", lines)
         for kind in kinds:
 
             async def send(*_: Any, kind: type[httpx.HTTPError] = kind, **__: Any) -> None:
                 raise kind(TOKEN)
 
-            monkeypatch.setattr(http, "send", send)
+            monkeypatch.setattr(httpx.AsyncClient, "send", send)
             with pytest.raises(OperatorError) as caught:
                 await client.create(TOKEN, "team-a", BODY)
             assert SECRET[:12] not in str(caught.value), kind

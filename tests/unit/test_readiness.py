@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from inferencekey_operator.errors import OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.client import open_http
+from inferencekey_operator.inferencekey.lines import Lines
 from inferencekey_operator.inferencekey.readiness import (
     LINE_LIMIT,
     EventParser,
@@ -67,11 +68,11 @@ def test_events_by_table(stream: bytes, events: list[str], why: str) -> None:
     assert [event for piece in pieces for event in (*parser.feed(piece), *parser.feed(b""))] == events, why
 
 
-lines = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=20)
+texts = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=20)
 
 
 @given(
-    st.lists(st.lists(lines, min_size=1, max_size=3), max_size=5),
+    st.lists(st.lists(texts, min_size=1, max_size=3), max_size=5),
     st.sampled_from(["\n", "\r", "\r\n"]),
     st.booleans(),
     st.data(),
@@ -147,15 +148,15 @@ def test_two_phases_are_terminal() -> None:
 class World:
     """A simulated platform with one workload that is being built, and a way to its stream."""
 
-    def __init__(self, platform: Platform, url: str, http: httpx.AsyncClient) -> None:
-        self.platform, self.url, self.http = platform, url, http
+    def __init__(self, platform: Platform, url: str, lines: Lines) -> None:
+        self.platform, self.url, self.lines = platform, url, lines
         self.token = platform.mint("team-a", token=TOKEN)
         self.row = platform.add("team-a", {"name": "Bot", "slug": "bot"})
         self.slept: list[float] = []
 
     def open(self) -> AsyncGenerator[Phase, None]:
         """Open the workload's stream."""
-        return phases(self.http, self.url, self.token, "team-a", "bot")
+        return phases(self.lines, self.url, self.token, "team-a", "bot")
 
     def follow(self) -> AsyncGenerator[Phase, None]:
         """Follow the workload, recording the waits instead of waiting."""
@@ -184,8 +185,8 @@ class World:
 async def world() -> AsyncIterator[World]:
     """Serve a platform whose workloads are ready in a fifth of a second."""
     platform = Platform(settings=Settings(readiness=ReadinessSettings.lasting(0.2)))
-    async with serving(platform) as url, open_http(2.0) as http:
-        yield World(platform, url, http)
+    async with serving(platform) as url, open_http(2.0) as lines:
+        yield World(platform, url, lines)
 
 
 async def words(stream: AsyncIterator[Phase]) -> list[str]:
@@ -242,8 +243,8 @@ def event(phase: str) -> bytes:
 
 async def raw_words(script: Script, silence: float = 5.0, timeout: float = 2.0) -> list[str]:
     """Read one stream of a raw server."""
-    async with raw_server(script) as server, open_http(timeout) as http:
-        return await words(phases(http, server.url, TOKEN, "team-a", "bot", silence=silence))
+    async with raw_server(script) as server, open_http(timeout) as lines:
+        return await words(phases(lines, server.url, TOKEN, "team-a", "bot", silence=silence))
 
 
 CHUNKED = HEAD[:-2] + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -256,9 +257,9 @@ def chunk(data: bytes) -> bytes:
 
 async def left_at_the_terminal_phase(*pieces: bytes) -> int:
     """Follow two streams of these pieces, each until it told all; how many connections that took."""
-    async with raw_server(sends(*pieces, pause=0.05)) as server, open_http(2.0) as http:
+    async with raw_server(sends(*pieces, pause=0.05)) as server, open_http(2.0) as lines:
         for _ in range(2):
-            async with aclosing(phases(http, server.url, TOKEN, "team-a", "bot")) as stream:
+            async with aclosing(phases(lines, server.url, TOKEN, "team-a", "bot")) as stream:
                 assert (await anext(stream)).phase == "ready"
         return server.connections
 
@@ -317,8 +318,8 @@ async def test_what_is_no_event_stream_is_an_error(script: Script, why: str) -> 
 
 async def test_a_stream_asks_for_events() -> None:
     """The request says which kind of answer it wants, and carries the token."""
-    async with raw_server(sends(HEAD + event("ready"), close=True)) as server, open_http() as http:
-        assert await words(phases(http, server.url + "/ik/", TOKEN, "team-a", "a/b")) == ["ready"]
+    async with raw_server(sends(HEAD + event("ready"), close=True)) as server, open_http() as lines:
+        assert await words(phases(lines, server.url + "/ik/", TOKEN, "team-a", "a/b")) == ["ready"]
     head = server.requests[0].decode().lower()
     assert head.startswith("get /ik/api/projects/team-a/workloads/a%2fb/readiness-events http/1.1")
     assert "accept: text/event-stream\r\n" in head
@@ -340,9 +341,9 @@ async def test_a_stream_that_is_refused_fails_by_its_status(world: World, status
 
 async def test_a_stream_to_nobody_is_unreachable() -> None:
     """A platform that does not answer is a failure, and the limit for that is not the one of silence."""
-    async with raw_server(stays_silent) as server, open_http() as http:
+    async with raw_server(stays_silent) as server, open_http() as lines:
         with pytest.raises(PlatformFailure) as caught:
-            await words(phases(http, server.url, TOKEN, "team-a", "bot", silence=0.2))
+            await words(phases(lines, server.url, TOKEN, "team-a", "bot", silence=0.2))
     assert caught.value.reason is Reason.PLATFORM_UNREACHABLE
 
 

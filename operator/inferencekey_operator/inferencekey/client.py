@@ -22,11 +22,11 @@ import httpx
 from inferencekey_operator.errors import ConfigurationError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey import wire
 from inferencekey_operator.inferencekey.answers import WRITES, Operation
+from inferencekey_operator.inferencekey.lines import Lines
 from inferencekey_operator.inferencekey.measured import measured
 from inferencekey_operator.redaction import excerpt, public_id
 
 CONNECTIONS = 16
-"""The pool looks at all of its connections for each request: many cost more time than they bring."""
 KEEP_ALIVE = 4.0
 """Seconds. Servers close idle connections after 5 or more; a create that meets such a close is lost."""
 LIST_LIMIT = 64 * 1024 * 1024
@@ -59,6 +59,12 @@ _GZIP = 31
 """What zlib calls it."""
 
 
+_HEADERS = {
+    "User-Agent": f"inferencekey-operator/{version('inferencekey-operator')}",
+    "Accept-Encoding": "gzip",
+}
+
+
 class _NoCookies(CookieJar):
     """None is kept, for it would carry what one credential was given into the calls of another; nor is one read."""
 
@@ -66,16 +72,14 @@ class _NoCookies(CookieJar):
         """Whatever the answer sets."""
 
 
-def open_http(
-    timeout: float = 10.0, *, ca_file: str | None = None, connections: int = CONNECTIONS
-) -> httpx.AsyncClient:
-    """Return a pool of connections to one platform; the caller closes it.
+def open_http(timeout: float = 10.0, *, ca_file: str | None = None, connections: int = CONNECTIONS) -> Lines:
+    """Return connections to one platform; the caller closes them.
 
     HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE are honoured, redirects are not followed, and no cookie is kept.
-    Readiness streams hold a connection for minutes, and so want a pool of their own.
+    Readiness streams hold a connection for minutes, and so want some of their own.
 
     Args:
-        timeout: seconds for each read and write; half of it for a place in the pool, and for a connection.
+        timeout: seconds for each read and write; half of it for a place among the connections, and to connect.
         ca_file: a PEM file of certificate authorities to trust beside the usual ones.
         connections: how many there are at most.
 
@@ -85,24 +89,21 @@ def open_http(
     trust = httpx.create_ssl_context()
     if ca_file is not None:
         trust.load_verify_locations(cafile=ca_file)
-    return httpx.AsyncClient(
-        verify=trust,
-        timeout=httpx.Timeout(timeout, connect=timeout / 2, pool=timeout / 2),
-        # With fewer kept than allowed, the pool closes connections that the next request needs.
-        limits=httpx.Limits(
-            max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEEP_ALIVE
-        ),
-        follow_redirects=False,
-        cookies=_NoCookies(),
-        headers={
-            "User-Agent": f"inferencekey-operator/{version('inferencekey-operator')}",
-            "Accept-Encoding": "gzip",
-        },
-    )
+
+    def open_line() -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            verify=trust,
+            timeout=httpx.Timeout(timeout, connect=timeout / 2),
+            limits=httpx.Limits(max_connections=1, keepalive_expiry=KEEP_ALIVE),
+            follow_redirects=False,
+            cookies=_NoCookies(),
+        )
+
+    return Lines(open_line, most=connections, patience=timeout / 2, keep=KEEP_ALIVE)
 
 
 class PlatformClient:
-    """The control plane of one platform. Holds no token, and no state but the connections of `http`.
+    """The control plane of one platform. Holds no token, and no state but its connections, `lines`.
 
     A call ends within its deadline (seconds, the wait for a connection included), so that whoever must have
     stopped writing at a certain moment can. A write that is cancelled may have been carried out.
@@ -114,7 +115,7 @@ class PlatformClient:
     def __init__(
         self,
         base_url: str,
-        http: httpx.AsyncClient,
+        lines: Lines,
         *,
         write_deadline: float = 10.0,
         list_deadline: float = 60.0,
@@ -122,7 +123,7 @@ class PlatformClient:
         permit: Callable[[], None] = lambda: None,
     ) -> None:
         self.base_url = checked_base_url(base_url)
-        self._http = http
+        self._lines = lines
         self._write_deadline, self._list_deadline = write_deadline, list_deadline
         self._list_limit = list_limit
         self._permitted = _asking(permit)
@@ -174,7 +175,7 @@ class PlatformClient:
         """
         call = Call("delete", "DELETE", wire.workload_path(workload_id), token, trace=self._permitted)
         try:
-            async with answered(self._http, self.base_url, call, self._write_deadline) as response:
+            async with answered(self._lines, self.base_url, call, self._write_deadline) as response:
                 if response.status_code != 204:
                     expect_type(response, call)
                 await _beginning(response)
@@ -185,7 +186,7 @@ class PlatformClient:
         return True
 
     async def _json(self, call: Call, deadline: float, limit: int) -> bytes:
-        async with answered(self._http, self.base_url, call, deadline) as response:
+        async with answered(self._lines, self.base_url, call, deadline) as response:
             expect_type(response, call)
             return await _whole(response, call, limit)
 
@@ -209,7 +210,7 @@ class Call:
 
 @asynccontextmanager
 async def answered(
-    http: httpx.AsyncClient,
+    lines: Lines,
     base_url: str,
     call: Call,
     deadline: float | None,
@@ -223,10 +224,10 @@ async def answered(
         PlatformFailure: another status, or no answer.
         ConfigurationError: the token cannot be sent.
     """
-    request = _request(http, base_url, call, timeout)
+    request = _request(base_url, call, timeout)
     with measured(call.operation) as measurement:
         try:
-            async with asyncio.timeout(deadline):
+            async with asyncio.timeout(deadline), lines.line() as http:
                 response = await _sent(http, request, call)
                 measurement.answered(response.status_code, whole=call.accept == EVENTS)
                 try:
@@ -291,7 +292,7 @@ def _how_lost(error: Exception) -> str:
     return next(found, "the connection was cut")
 
 
-def _request(http: httpx.AsyncClient, base_url: str, call: Call, timeout: httpx.Timeout | None) -> httpx.Request:
+def _request(base_url: str, call: Call, timeout: httpx.Timeout | None) -> httpx.Request:
     if not (call.token.isascii() and call.token.isprintable() and call.token.strip()):
         raise ConfigurationError(
             Reason.TOKEN_MALFORMED,
@@ -303,18 +304,16 @@ def _request(http: httpx.AsyncClient, base_url: str, call: Call, timeout: httpx.
             Reason.PROJECT_NOT_SET,
             "The project's slug, or the workload's, is longer than any address may be; nothing was sent. Correct it.",
         )
-    headers = {"Authorization": f"Bearer {call.token}", "Accept": call.accept}
+    headers = {**_HEADERS, "Authorization": f"Bearer {call.token}", "Accept": call.accept}
     if call.content is not None:
         headers["Content-Type"] = "application/json"
     if call.accept == EVENTS:
         headers["Accept-Encoding"] = "identity"  # Whatever packs a stream may hold events back.
-    return http.build_request(
-        call.method,
-        base_url + call.path,
-        headers=headers,
-        content=call.content,
-        timeout=timeout or http.timeout,
-        extensions={} if call.trace is None else {"trace": call.trace},
+    extensions: dict[str, Any] = {} if call.trace is None else {"trace": call.trace}
+    if timeout is not None:
+        extensions["timeout"] = timeout.as_dict()
+    return httpx.Request(
+        call.method, base_url + call.path, headers=headers, content=call.content, extensions=extensions
     )
 
 

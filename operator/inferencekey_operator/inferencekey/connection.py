@@ -1,4 +1,4 @@
-"""One platform, connected: the calls and the readiness streams, each over a pool of its own.
+"""One platform, connected: the calls and the readiness streams, each over connections of their own.
 
 A stream holds a connection for minutes, and must not take one from the calls.
 """

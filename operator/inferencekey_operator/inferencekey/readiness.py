@@ -19,6 +19,7 @@ import httpx
 from inferencekey_operator.errors import Actor, PlatformFailure, Reason
 from inferencekey_operator.inferencekey import wire
 from inferencekey_operator.inferencekey.client import EVENTS, Call, answered, checked_base_url, expect_type, unpacked
+from inferencekey_operator.inferencekey.lines import Lines
 from inferencekey_operator.redaction import excerpt
 
 TERMINAL = frozenset({"ready", "error"})
@@ -133,7 +134,7 @@ def parse_phase(data: str) -> Phase | None:
 
 
 async def phases(
-    http: httpx.AsyncClient,
+    lines: Lines,
     base_url: str,
     token: str,
     project: str,
@@ -153,7 +154,7 @@ async def phases(
     """
     call = Call("readiness", "GET", wire.readiness_path(project, slug), token, project, accept=EVENTS)
     timeout = httpx.Timeout(_TO_CONNECT, read=silence)
-    async with answered(http, checked_base_url(base_url), call, None, timeout) as response:
+    async with answered(lines, checked_base_url(base_url), call, None, timeout) as response:
         expect_type(response, call)
         async with aclosing(_events(response)) as events:
             async for data in events:

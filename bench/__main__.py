@@ -60,8 +60,9 @@ def parser() -> argparse.ArgumentParser:
     measure.add_argument("--peers-up-to", type=_count, metavar="N", help="plain only so far (default: 1000)")
     measure.add_argument("--interval", type=positive, metavar="DURATION", help="between two looks (default: 30s)")
     measure.add_argument("--output", type=Path, metavar="FILE", help="the result (default: bench/results/DATE.json)")
-    for name, text in (("show", "the table of a result"), ("docs", "put a result into docs/cost.md")):
-        commands.add_parser(name, help=text).add_argument("result", type=Path, metavar="RESULT")
+    commands.add_parser("show", help="the table of a result").add_argument("result", type=Path, metavar="RESULT")
+    pages = commands.add_parser("docs", help="put results into docs/cost.md and docs/scale.md")
+    pages.add_argument("results", type=Path, metavar="RESULT", nargs="+")
     return top
 
 
@@ -85,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _do(given: argparse.Namespace) -> None:
     if given.command == "docs":
-        page.publish(results.read(given.result))
+        page.publish([results.read(path) for path in given.results])
     elif given.command == "show":
         table.show(results.read(given.result), Console())
     else:

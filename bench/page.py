@@ -1,4 +1,4 @@
-"""Puts a result into docs/cost.md and docs/scale.md: figures, charts, the outlook, and the result itself beside them.
+"""Puts results into docs/cost.md and docs/scale.md: figures, charts, the outlook, and the results beside them.
 
 Only what stands between the two marks of a page is replaced, and only whole. The pages' words are people's.
 """
@@ -6,6 +6,8 @@ Only what stands between the two marks of a page is replaced, and only whole. Th
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bench import results
@@ -20,7 +22,8 @@ ROOT = Path(__file__).parents[1]
 PAGE = Path("docs") / "cost.md"
 OUTLOOK = Path("docs") / "scale.md"
 FOLDER = Path("docs") / "cost"
-RESULT = FOLDER / "result.json"
+RESULT = "result-{}.json"
+"""The first is 1."""
 
 _BLOCK = re.compile(r"(?<=<!-- figures -->\n).*?(?=<!-- end of figures -->)", re.DOTALL)
 _CHARTS = {
@@ -31,23 +34,33 @@ _CHARTS = {
 }
 
 
-def publish(result: Result, root: Path = ROOT) -> None:
-    """Rewrites the page's block, the charts and the result in `root`."""
-    blocks = {root / PAGE: block(result), root / OUTLOOK: prospects(result)}
+def publish(found: Sequence[Result], root: Path = ROOT) -> None:
+    """Rewrites the pages' blocks, the charts and the results in `root`."""
+    blocks = {root / PAGE: block(found), root / OUTLOOK: prospects(found)}
     for path in blocks:
         if not _BLOCK.search(path.read_text(encoding="utf-8")):
             raise ValueError(f"{path} has no block of figures")
-    (root / FOLDER).mkdir(exist_ok=True)
-    results.write(result, root / RESULT)
-    for name, chart in charts(result).items():
-        (root / FOLDER / f"{name}.svg").write_text(chart.svg(), encoding="utf-8")
+    folder = root / FOLDER
+    folder.mkdir(exist_ok=True)
+    for former in folder.glob(RESULT.format("*")):
+        former.unlink()
+    for number, result in enumerate(found, 1):
+        results.write(result, folder / RESULT.format(number))
+    for name, chart in charts(found).items():
+        (folder / f"{name}.svg").write_text(chart.svg(), encoding="utf-8")
     for path, figured in blocks.items():
         text = path.read_text(encoding="utf-8")
         path.write_text(_BLOCK.sub(lambda _, figured=figured: figured, text), encoding="utf-8")  # type: ignore[misc]
 
 
-def prospects(result: Result) -> str:
+def published(root: Path = ROOT) -> list[Result]:
+    """The results that the pages in `root` show."""
+    return [results.read(path) for path in sorted((root / FOLDER).glob(RESULT.format("*")))]
+
+
+def prospects(found: Sequence[Result]) -> str:
     """All that stands between the marks of the outlook."""
+    result = _together(found)
     heads = ["Workloads", *(f"{size:,}" for size in AHEAD), "with S shards"]
     lines = [_row(heads), _row(["---", *["---:"] * len(AHEAD), "---"])]
     lines += [_row([each.title, *map(rounded, each.values), each.shards]) for each in outlook(result)]
@@ -55,22 +68,29 @@ def prospects(result: Result) -> str:
     return "\n".join(["", *lines, "", f"Computed from what was measured with {measured} Workloads.", "", ""])
 
 
-def block(result: Result) -> str:
-    """All that stands between the marks."""
-    parts = ["\n", *(f"{line}\n" for line in circumstances(result.conditions)), "\n"]
-    parts += [_table(result, size) for size in sizes(result)]
-    shown = " ".join(f"![{chart.title}]({FOLDER.name}/{name}.svg)" for name, chart in charts(result).items())
+def block(found: Sequence[Result]) -> str:
+    """All that stands between the marks: each result under its own circumstances, and charts of all."""
+    parts = []
+    for result in found:
+        parts += ["\n", *(f"{line}\n" for line in circumstances(result.conditions)), "\n"]
+        parts += [_table(result, size) for size in sizes(result)]
+    shown = " ".join(f"![{chart.title}]({FOLDER.name}/{name}.svg)" for name, chart in charts(found).items())
     return "".join([*parts, f"{shown}\n\n"])
 
 
-def charts(result: Result) -> dict[str, Chart]:
+def _together(found: Sequence[Result]) -> Result:
+    rounds = [each for result in found for each in result.rounds]
+    return replace(found[0], rounds=rounds, teams=[each for result in found for each in result.teams])
+
+
+def charts(found: Sequence[Result]) -> dict[str, Chart]:
     """By the names of their files; those that have something to show."""
-    found = {}
+    result, drawn = _together(found), {}
     for name, (section, title) in _CHARTS.items():
         measure = next(each for each in MEASURES if (each.section, each.title) == (section, title))
         lines = {TITLES[one]: _line(result, measure, one) for one in contestants(result)}
-        found[name] = Chart(f"{section}: {title}", {one: points for one, points in lines.items() if points})
-    return {name: chart for name, chart in found.items() if chart.lines}
+        drawn[name] = Chart(f"{section}: {title}", {one: points for one, points in lines.items() if points})
+    return {name: chart for name, chart in drawn.items() if chart.lines}
 
 
 def _line(result: Result, measure: Measure, contestant: str) -> list[tuple[float, float]]:

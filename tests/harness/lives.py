@@ -133,5 +133,5 @@ def _live(module: str, name: str, arguments: Sequence[str], environment: Mapping
     if name:
         from inferencekey_operator.inferencekey import client
 
-        vars(client)["version"] = lambda _: name  # what its user agent ends with
+        client._HEADERS["User-Agent"] = f"inferencekey-operator/{name}"
     sys.exit(importlib.import_module(module).main(arguments))

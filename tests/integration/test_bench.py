@@ -129,19 +129,19 @@ def test_it_is_told(result: Result, file: Path, capsys: pytest.CaptureFixture[st
 def test_it_can_be_put_into_the_pages(result: Result, tmp_path: Path) -> None:
     """The figures stand between the marks, what is around them stays, and the charts are drawings."""
     (tmp_path / "docs").mkdir()
-    blocks = {page.PAGE: page.block(result), page.OUTLOOK: page.prospects(result)}
+    blocks = {page.PAGE: page.block([result]), page.OUTLOOK: page.prospects([result])}
     before = {path: (ROOT / path).read_text(encoding="utf-8") for path in blocks}
     for path in blocks:
         shutil.copy(ROOT / path, tmp_path / path)
-    page.publish(result, tmp_path)
-    page.publish(result, tmp_path)
+    page.publish([result], tmp_path)
+    page.publish([result], tmp_path)
     for path, block in blocks.items():
         after = (tmp_path / path).read_text(encoding="utf-8")
         assert block in after
         assert after.partition("<!-- figures -->")[0] == before[path].partition("<!-- figures -->")[0]
         assert after.partition("<!-- end of figures -->")[2] == before[path].partition("<!-- end of figures -->")[2]
     charts = sorted((tmp_path / page.FOLDER).glob("*.svg"))
-    assert [path.stem for path in charts] == sorted(page.charts(result))
+    assert [path.stem for path in charts] == sorted(page.charts([result]))
     for path in charts:
         assert ElementTree.parse(path).getroot().tag.endswith("svg")  # noqa: S314 - we have just written it
-    assert results.read(tmp_path / page.RESULT) == result
+    assert page.published(tmp_path) == [result]

@@ -236,11 +236,22 @@ def test_a_chart_is_a_drawing_with_a_line_for_each() -> None:
     assert "nothing" not in texts
 
 
-def test_the_page_shows_the_result_that_is_checked_in() -> None:
-    """docs/cost.md and its charts are what `python -m bench docs` makes of docs/cost/result.json."""
-    result = results.read(page.ROOT / page.RESULT)
-    assert page.block(result) in (page.ROOT / page.PAGE).read_text(encoding="utf-8")
-    drawn = page.charts(result)
+def test_the_page_shows_the_results_that_are_checked_in() -> None:
+    """docs/cost.md and its charts are what `python -m bench docs` makes of the results beside them."""
+    found = page.published()
+    assert page.block(found) in (page.ROOT / page.PAGE).read_text(encoding="utf-8")
+    drawn = page.charts(found)
     assert sorted(path.stem for path in (page.ROOT / page.FOLDER).glob("*.svg")) == sorted(drawn)
     for name, chart in drawn.items():
         assert (page.ROOT / page.FOLDER / f"{name}.svg").read_text(encoding="utf-8") == chart.svg()
+
+
+def test_several_results_are_shown_one_after_the_other() -> None:
+    """Each under its own circumstances; the charts and the outlook have all of it."""
+    one, other = a_result(replace(a_round(), size=1000)), a_result(replace(a_round(), size=10_000))
+    other = replace(other, conditions=replace(other.conditions, date="another day"))
+    shown = page.block([one, other])
+    places = [shown.index(words) for words in (one.conditions.date, "### 1,000 Work", "another day", "### 10,000 Work")]
+    assert places == sorted(places)
+    assert all(len(points) == 2 for chart in page.charts([one, other]).values() for points in chart.lines.values())
+    assert "1,000 and 10,000 Workloads" in page.prospects([one, other])

@@ -51,9 +51,9 @@ chaos: setup ## seeded faults, crashes and edits of both sides, until something 
 	@PYTHONHASHSEED=0 $(BIN)/python -m chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(STEPS),--steps $(STEPS)) $(if $(SHARDS),--shards $(SHARDS)) $(if $(TRACE),--trace)
 
-chaos-processes: controlplane ## etcd, API server, platform and operators killed, stopped and cut off; SECONDS=, SEED=, FAULTS=, FIRST=
+chaos-processes: controlplane ## etcd, API server, platform and operators killed, stopped and cut off; SECONDS=, SEED=, FAULTS=, FIRST=, INTERVAL=
 	@$(BIN)/python -m chaos.processes $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
-		$(if $(FAULTS),--faults $(FAULTS)) $(if $(FIRST),--first $(FIRST))
+		$(if $(FAULTS),--faults $(FAULTS)) $(if $(FIRST),--first $(FIRST)) $(if $(INTERVAL),--interval $(INTERVAL))
 
 soak: setup ## one operator with something always going on, for an hour: does what it holds grow? SECONDS=, SEED=
 	@$(BIN)/python -m bench.soak $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(SOAK_ARGS)

@@ -20,8 +20,8 @@ from tempfile import TemporaryDirectory
 
 from chaos.processes.people import People
 from chaos.processes.plan import OPERATORS, planned
-from chaos.processes.rounds import BOUND, Outcome, Rounds
-from chaos.processes.stage import Stage, a_stage
+from chaos.processes.rounds import Outcome, Rounds, bound
+from chaos.processes.stage import INTERVAL, Stage, a_stage
 from controlplane.progress import Progress
 
 
@@ -78,12 +78,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--faults", type=int, default=None, help="how many faults, at least")
     parser.add_argument("--seed", type=int, default=random.randrange(10**9), help="which plans (default: any)")
     parser.add_argument("--first", type=int, default=0, help="the first round of the seed (default: 0)")
+    parser.add_argument("--interval", type=float, default=INTERVAL, help=f"of the operators (default: {INTERVAL})")
     return parser.parse_args()
 
 
 async def _play(given: argparse.Namespace, folder: Path, progress: Progress, total: Sum) -> int:
     progress.say(f"seed {given.seed}: starting etcd, the API server, the platform and two operators; Ctrl-C ends it")
-    async with a_stage(folder) as (stage, api):
+    async with a_stage(folder, given.interval) as (stage, api):
         people = People(api, stage.admin)
         await asyncio.to_thread(people.settle)
         rounds, number = Rounds(stage, people), given.first
@@ -115,11 +116,14 @@ def _report(failed: Outcome, stage: Stage, progress: Progress, total: Sum) -> No
     for name in OPERATORS:
         progress.say(f"{name} wrote, at last:\n{stage.children[name].tail()}")
     plan = failed.plan
-    progress.say(f"round {plan.number} of seed {plan.seed} broke, in which the bound was {BOUND:.0f} s:")
+    progress.say(
+        f"round {plan.number} of seed {plan.seed} broke, in which the bound was {bound(stage.interval):.0f} s:"
+    )
     for each in failed.wrong:
         progress.say(f"  {each}")
     progress.say(str(total))
-    progress.say(f"to play its plan again: make chaos-processes SEED={plan.seed} FIRST={plan.number}")
+    again = f"SEED={plan.seed} FIRST={plan.number} INTERVAL={stage.interval:g}"
+    progress.say(f"to play its plan again: make chaos-processes {again}")
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
 **Back** is the moment from which an operator can be held to its promise: every cable is whole, every process runs,
 etcd is healthy, the API server is ready and lists Workloads, the platform answers, the Lease is held by an operator
 that runs and has renewed it since, and Kubernetes has collected what Workloads that are gone had owned. It
-**converges** when the judge finds nothing unsettled. It may take `BOUND`, which is promised:
+**converges** when the judge finds nothing unsettled. It may take two intervals: one for the list that shows what is,
+and one for what that list leads to. Where the interval is shorter than the waits that are promised, these come on top:
 
-- two intervals: one for the list that shows what is, and one for what that list leads to;
 - a new leader creates nothing for the time that a call may take, for what the former one may have sent;
 - what may have been created without an answer is waited for (`--create-settle`);
 - what went missing is believed after a second list, two seconds later;
@@ -35,17 +35,17 @@ from harness import permissions
 from harness.api import LEASES, WORKLOADS
 from inferencekey_operator.observe import CONFIRM_AFTER
 
-TWO_INTERVALS = 2 * INTERVAL
 PROMISED_WAITS = CLIENT_TIMEOUT + CREATE_SETTLE + CONFIRM_AFTER
 GROWN_WAITS = SPAN
-BOUND = TWO_INTERVALS + PROMISED_WAITS + GROWN_WAITS
-"""Seconds from being back to convergence, at most."""
 COMES_BACK = 90.0
 """Seconds in which everything is back: an API server boots, and a Lease runs out."""
-QUIET = 3 * INTERVAL
-"""Seconds in which nothing may be written."""
 _POLL = 0.2
 _LINES = 400
+
+
+def bound(interval: float) -> float:
+    """Seconds from being back to convergence, at most: two intervals, unless these are shorter than the waits."""
+    return max(2 * interval, 2 * INTERVAL + PROMISED_WAITS + GROWN_WAITS)
 
 
 @dataclass
@@ -53,6 +53,7 @@ class Outcome:
     """What a round came to."""
 
     plan: Plan
+    interval: float = INTERVAL
     wrong: list[str] = field(default_factory=list)
     faults: Counter[str] = field(default_factory=Counter)
     acts: int = 0
@@ -65,14 +66,15 @@ class Outcome:
     @property
     def slow(self) -> bool:
         """Whether it took a wait that grew, on top of those that are promised."""
-        return self.converged_in > TWO_INTERVALS + PROMISED_WAITS
+        return self.converged_in > max(2 * self.interval, PROMISED_WAITS + 2 * INTERVAL)
 
 
 class Rounds:
     """On one stage, with the same people."""
 
-    def __init__(self, stage: Stage, people: People, bound: float = BOUND) -> None:
-        self._stage, self._people, self._bound = stage, people, bound
+    def __init__(self, stage: Stage, people: People, within: float | None = None) -> None:
+        self._stage, self._people = stage, people
+        self._bound = bound(stage.interval) if within is None else within
         self._record = 0
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._logs = dict.fromkeys(stage.children, 0)
@@ -81,7 +83,7 @@ class Rounds:
 
     async def play(self, plan: Plan) -> Outcome:
         """A round, from its first fault to its verdict."""
-        outcome = Outcome(plan)
+        outcome = Outcome(plan, self._stage.interval)
         self._began, self._history = time.monotonic(), outcome.history
         try:
             await self._happen(plan, outcome)
@@ -184,9 +186,9 @@ class Rounds:
 
     async def _stirrings(self) -> list[str]:
         """What was written though nothing happened: after the time in which the last list is looked through."""
-        await asyncio.sleep(TWO_INTERVALS)
+        await asyncio.sleep(2 * INTERVAL)
         record, before = self._stage.record.stat().st_size, (await self.look()).written()
-        await asyncio.sleep(QUIET)
+        await asyncio.sleep(2 * INTERVAL + self._stage.interval)
         after = (await self.look()).written()
         moved = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
         asked = judge.writes(self._stage.record, record)

@@ -31,7 +31,6 @@ CLIENT_TIMEOUT = 2.0
 CREATE_SETTLE = 4.0
 LEASE = 6.0
 OPTIONS = (
-    f"--interval={INTERVAL}s",
     f"--client-timeout={CLIENT_TIMEOUT}s",
     f"--create-settle={CREATE_SETTLE}s",
     f"--lease-duration={LEASE}s",
@@ -47,8 +46,8 @@ _LOOK_AFTER = 0.3
 class Stage:
     """What runs, for as long as `a_stage` lasts."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, interval: float) -> None:
+        self.folder, self.interval = folder, interval
         self.record = folder / "record"
         self._killed: set[str] = set()
         """What the plan has killed, and not given back."""
@@ -112,7 +111,9 @@ class Stage:
     # -- the beginning -----------------------------------------------------------------------------------------
 
     def _operator(self, name: str) -> Child:
-        return Child(name, OPERATOR, lambda: ["run", *OPTIONS], self.folder / f"{name}.log")
+        return Child(
+            name, OPERATOR, lambda: ["run", f"--interval={self.interval}s", *OPTIONS], self.folder / f"{name}.log"
+        )
 
     async def begin(self) -> Api:
         """Everything runs; operators are started, and may not lead yet."""
@@ -183,9 +184,9 @@ class Stage:
 
 
 @asynccontextmanager
-async def a_stage(folder: Path) -> AsyncIterator[tuple[Stage, Api]]:
+async def a_stage(folder: Path, interval: float = INTERVAL) -> AsyncIterator[tuple[Stage, Api]]:
     """Until the context ends, however it does."""
-    stage = Stage(folder)
+    stage = Stage(folder, interval)
     with _ended(stage):
         api = await stage.begin()
         keeper = asyncio.create_task(stage.look_after())

@@ -36,7 +36,7 @@ async def test_some_faults_break_nothing_and_what_is_broken_is_noticed(tmp_path:
         assert outcome.acts >= 10
 
         await asyncio.to_thread(_spoil, stage, api, people)
-        noticed = await Rounds(stage, people, bound=2.0).play(Plan(SEED, 1, (), ()))
+        noticed = await Rounds(stage, people, within=2.0).play(Plan(SEED, 1, (), ()))
     words = {each.split(": ")[0].removeprefix(f"{TEAM}/") for each in noticed.wrong}
     assert words == {"leak", "twin", "stuck stuck"}
 

@@ -1,4 +1,4 @@
-"""Puts results into docs/cost.md and docs/scale.md: figures, charts, the outlook, and the results beside them.
+"""Puts results into docs/cost.md, docs/scale.md and README.md: figures, charts, outlook; and keeps them beside these.
 
 Only what stands between the two marks of a page is replaced, and only whole. The pages' words are people's.
 """
@@ -21,6 +21,7 @@ from bench.wording import TITLES, circumstances, rounded, spread, verdict
 ROOT = Path(__file__).parents[1]
 PAGE = Path("docs") / "cost.md"
 OUTLOOK = Path("docs") / "scale.md"
+README = Path("README.md")
 FOLDER = Path("docs") / "cost"
 RESULT = "result-{}.json"
 """The first is 1."""
@@ -32,11 +33,18 @@ _CHARTS = {
     "rest": ("At rest", "MiB from the platform per interval"),
     "memory": ("At rest", "resident memory, MiB"),
 }
+_QUOTED_OF = ("operator", "plain")
+_QUOTED = {
+    ("Created at once", "share of the limit, the same writes"),
+    ("At rest", "lists of the platform per interval"),
+    ("At rest", "Kubernetes writes per interval"),
+    ("At rest", "CPU per 1,000, % of a core"),
+}
 
 
 def publish(found: Sequence[Result], root: Path = ROOT) -> None:
     """Rewrites the pages' blocks, the charts and the results in `root`."""
-    blocks = {root / PAGE: block(found), root / OUTLOOK: prospects(found)}
+    blocks = {root / path: text for path, text in pages(found).items()}
     for path in blocks:
         if not _BLOCK.search(path.read_text(encoding="utf-8")):
             raise ValueError(f"{path} has no block of figures")
@@ -56,6 +64,23 @@ def publish(found: Sequence[Result], root: Path = ROOT) -> None:
 def published(root: Path = ROOT) -> list[Result]:
     """The results that the pages in `root` show."""
     return [results.read(path) for path in sorted((root / FOLDER).glob(RESULT.format("*")))]
+
+
+def pages(found: Sequence[Result]) -> dict[Path, str]:
+    """What stands between the marks of each page."""
+    return {PAGE: block(found), OUTLOOK: prospects(found), README: quoted(found)}
+
+
+def quoted(found: Sequence[Result]) -> str:
+    """What the README says of the first result that has handlers to compare with: some of its lines, word for word."""
+    compared = next((each for each in found if {*_QUOTED_OF} <= {*contestants(each)}), found[0])
+    size = sizes(compared)[-1]
+    lines = [_row([f"{size:,} Workloads", *(TITLES[name] for name in _QUOTED_OF)]), "| --- | ---: | ---: |"]
+    for figure in figures(compared, size):
+        if (figure.section, figure.title) in _QUOTED:
+            values = [spread(figure.cells.get(name), figure.digits) for name in _QUOTED_OF]
+            lines.append(_row([figure.title, *values]))
+    return "\n".join(["", *lines, "", ""])
 
 
 def prospects(found: Sequence[Result]) -> str:

@@ -129,7 +129,7 @@ def test_it_is_told(result: Result, file: Path, capsys: pytest.CaptureFixture[st
 def test_it_can_be_put_into_the_pages(result: Result, tmp_path: Path) -> None:
     """The figures stand between the marks, what is around them stays, and the charts are drawings."""
     (tmp_path / "docs").mkdir()
-    blocks = {page.PAGE: page.block([result]), page.OUTLOOK: page.prospects([result])}
+    blocks = page.pages([result])
     before = {path: (ROOT / path).read_text(encoding="utf-8") for path in blocks}
     for path in blocks:
         shutil.copy(ROOT / path, tmp_path / path)

@@ -237,13 +237,22 @@ def test_a_chart_is_a_drawing_with_a_line_for_each() -> None:
 
 
 def test_the_page_shows_the_results_that_are_checked_in() -> None:
-    """docs/cost.md and its charts are what `python -m bench docs` makes of the results beside them."""
+    """docs/cost.md, its charts and the README's table are what `python -m bench docs` makes of the results."""
     found = page.published()
-    assert page.block(found) in (page.ROOT / page.PAGE).read_text(encoding="utf-8")
+    for path in (page.PAGE, page.README):
+        assert page.pages(found)[path] in (page.ROOT / path).read_text(encoding="utf-8")
     drawn = page.charts(found)
     assert sorted(path.stem for path in (page.ROOT / page.FOLDER).glob("*.svg")) == sorted(drawn)
     for name, chart in drawn.items():
         assert (page.ROOT / page.FOLDER / f"{name}.svg").read_text(encoding="utf-8") == chart.svg()
+
+
+def test_the_readme_quotes_the_largest_fleet_beside_handlers() -> None:
+    """Of the first result that has handlers; four lines, each with both."""
+    alone, beside = a_result(a_round()), a_result(a_round(), replace(a_round("plain"), size=a_round().size))
+    shown = page.quoted([alone, beside])
+    assert "| operator | plain kopf |" in shown
+    assert f"| {beside.rounds[0].size:,} Workloads |" in shown
 
 
 def test_several_results_are_shown_one_after_the_other() -> None:

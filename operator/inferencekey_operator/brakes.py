@@ -63,7 +63,7 @@ class Brakes:
         """Whether somebody undoes what we repair."""
         memory = self._store.memory(workload.key)
         if look_requested(workload):
-            memory.repairs.clear()
+            memory.repairs = ()
             return False
         if _ready_reason(workload) == Reason.CONTESTED and workload.status.observed_generation == workload.generation:
             return True
@@ -72,7 +72,8 @@ class Brakes:
 
     def repaired(self, workload: Workload) -> None:
         """We undid a change of the platform's."""
-        self._store.memory(workload.key).repairs.append(asyncio.get_running_loop().time())
+        memory = self._store.memory(workload.key)
+        memory.repairs = (*memory.repairs, asyncio.get_running_loop().time())[-CONTEST_REPAIRS:]
 
     def _most_are_gone(self, roster: Roster) -> bool:
         known = missing = 0

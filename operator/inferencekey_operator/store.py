@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from inferencekey_operator.keys import Key
@@ -47,8 +47,8 @@ class Memory:
     """What was told already beside a status that could not be written yet."""
     left: str = ""
     """The resourceVersion that our own last look left behind."""
-    repairs: deque[float] = field(default_factory=lambda: deque(maxlen=8))
-    """When we last undid a change of the platform's."""
+    repairs: tuple[float, ...] = ()
+    """When we last undid changes of the platform's."""
 
 
 def key_of(body: Mapping[str, Any]) -> Key:

@@ -252,7 +252,7 @@ def test_the_readme_quotes_the_largest_fleet_beside_handlers() -> None:
     alone, beside = a_result(a_round()), a_result(a_round(), replace(a_round("plain"), size=a_round().size))
     shown = page.quoted([alone, beside])
     assert "| operator | plain kopf |" in shown
-    assert f"| {beside.rounds[0].size:,} Workloads |" in shown
+    assert f"| {beside.rounds[0].size:,} Workloads at rest |" in shown
 
 
 def test_several_results_are_shown_one_after_the_other() -> None:

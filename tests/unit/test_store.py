@@ -166,12 +166,12 @@ async def test_a_successor_begins_without_memories() -> None:
     """What was missing, uncertain or repaired was another object's."""
     store = Store()
     store.observe(body(5))
-    store.memory(KEY).repairs.append(1.0)
+    store.memory(KEY).repairs = (1.0,)
     store.memory(KEY).uncertain_since = 1.0
 
     store.observe(body(6, uid="u-2"))
 
-    assert (list(store.memory(KEY).repairs), store.memory(KEY).uncertain_since) == ([], None)
+    assert (store.memory(KEY).repairs, store.memory(KEY).uncertain_since) == ((), None)
 
 
 @virtual

@@ -16,9 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
+import httpx
 from rich.console import Console
 
 from bench import page, results, table
+from bench.figures import OURS
 from bench.options import PEERS, QUICK, Options
 from bench.run import run
 from controlplane.access import KubectlFailedError
@@ -44,6 +46,7 @@ _EXPECTED = (
     ProcessError,
     RuntimeError,
     ValueError,
+    httpx.HTTPError,
     subprocess.TimeoutExpired,
 )
 
@@ -91,8 +94,13 @@ def _do(given: argparse.Namespace) -> None:
         table.show(results.read(given.result), Console())
     else:
         path = given.output or RESULTS / f"{datetime.now(UTC):%Y-%m-%dT%H%M%S}.json"
-        table.show(run(_options(given), path, Progress(sys.stderr)), Console())
+        found = run(_options(given), path, Progress(sys.stderr))
+        table.show(found, Console())
         print(f"{path}\nTo put it into the page: python -m bench docs {path}")
+        if any(each.gave_up for each in found.rounds if each.contestant == OURS):
+            raise RuntimeError(
+                "the operator has not come to the end of all scenarios; what it came to is in the result"
+            )
 
 
 def _options(given: argparse.Namespace) -> Options:

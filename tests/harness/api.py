@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -87,10 +88,15 @@ class Api:
         assert response.is_success or response.status_code == 404, response.text
 
     def delete_all(self, path: str) -> None:
-        """Delete a collection, as kubectl does: it gives up after a minute, and goes on when asked again."""
-        response = self._http.delete(path, timeout=300.0)
-        while response.status_code == 504:
-            response = self._http.delete(path, timeout=300.0)
+        """Delete a collection, as kubectl does: one that is large is given up after a minute, and asked again.
+
+        The API server says so, or cuts the connection.
+        """
+        while True:
+            with suppress(httpx.RemoteProtocolError):
+                response = self._http.delete(path, timeout=300.0)
+                if response.status_code != 504:
+                    break
         self._answer(response)
 
     def workload(self, namespace: str, name: str) -> Json | None:

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from bench.writer import Key
 from harness.api import WORKLOADS, Api, Json
 
-_PATH = f"{WORKLOADS}/workloads?watch=true&timeoutSeconds=86400"
+_PATH = f"{WORKLOADS}/workloads?watch=true&timeoutSeconds=86400&allowWatchBookmarks=true"
 
 
 @dataclass(slots=True)
@@ -56,6 +56,8 @@ class Sights:
     def __init__(self, api: Api) -> None:
         self._api = api
         self._known: dict[Key, Sight] = {}
+        self._version = ""
+        """Where to go on: whoever begins anew with 10,000 is too slow for the API server, and cut off again."""
         self._socket: socket.socket | None = None
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="sights", daemon=True)
@@ -90,6 +92,7 @@ class Sights:
         return sum(self._known[key].phases for key in keys)
 
     def __enter__(self) -> Self:
+        self._version = self._api.get(f"{WORKLOADS}/workloads", limit="1")["metadata"]["resourceVersion"]
         self._thread.start()
         return self
 
@@ -105,22 +108,24 @@ class Sights:
             try:
                 self._follow()
             except (OSError, http.client.HTTPException, ValueError):
-                time.sleep(0.1)  # it begins anew, with all that is there
+                time.sleep(0.1)  # it goes on from where it was
 
     def _follow(self) -> None:
         address = urlsplit(self._api.server).netloc
         connection = http.client.HTTPSConnection(address, context=self._api.tls)
-        connection.request("GET", _PATH, headers=self._api.headers)
+        connection.request("GET", f"{_PATH}&resourceVersion={self._version}", headers=self._api.headers)
         self._socket = connection.sock
         with connection.getresponse() as response:
-            self._known.clear()
             for line in response:
                 self._take(json.loads(line))
 
     def _take(self, event: dict[str, Any]) -> None:
-        if event["type"] not in ("ADDED", "MODIFIED", "DELETED"):
+        if event["type"] not in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK"):
             raise ValueError(event["type"])
         meta = event["object"]["metadata"]
+        self._version = meta["resourceVersion"]
+        if event["type"] == "BOOKMARK":
+            return
         key = (meta["namespace"], meta["name"])
         if event["type"] == "DELETED":
             self._known.pop(key, None)

@@ -119,9 +119,9 @@ async def test_who_gives_up_does_not_take_the_list_along() -> None:
     assert len(watcher.platform.calls) == 1
 
 
-@pytest.mark.parametrize(("takes", "pause"), [(0.1, 0.4), (1.0, 4.0), (3.0, 8.0)])
+@pytest.mark.parametrize(("takes", "pause"), [(0.1, 0.2), (1.0, 2.0), (3.0, 5.0)])
 def test_lists_on_demand_leave_room_between_them(takes: float, pause: float) -> None:
-    """A burst of needs shares lists: they take a fifth of the time, and nobody waits for over five seconds."""
+    """A burst of needs shares lists: they take half of the time, and nobody waits for over two seconds between them."""
 
     @virtual
     async def check() -> None:

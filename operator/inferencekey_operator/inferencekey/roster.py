@@ -27,9 +27,9 @@ from inferencekey_operator.inferencekey.wire import LiveWorkload, read_list
 log = logging.getLogger(__name__)
 
 FIRST_BACKOFF = 1.0
-SPACING = 4.0
+SPACING = 2.0
 """Lists on demand leave at least this many times a list's own duration between them, so that a burst shares them."""
-LONGEST_SPACING = 5.0
+LONGEST_SPACING = 2.0
 WRITES = 8
 """Writes of one project that are under way at once: a slow project must not take all connections."""
 

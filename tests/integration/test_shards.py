@@ -36,7 +36,7 @@ from inferencekey_simulator.admin import Admin
 
 SHARDS = 4
 MOST = 4
-INTERVAL = 0.5
+INTERVAL = 0.25
 OPTIONS = (*USUAL, "--client-timeout=1s", "--create-settle=2s", "--lease-duration=4s")
 PACE = 0.4
 """Seconds between two Workloads that somebody declares."""
@@ -291,10 +291,13 @@ def test_one_slug_in_two_shards_is_made_once(crowd: Crowd, gate: Gateway, replic
 
 
 def _expect_few_lists(team: Team) -> None:
-    """At rest, each process that has a shard of the project lists it once per interval, and no other does."""
+    """At rest, each process that has a shard of the project lists it once per interval, and no other does.
+
+    The first lists may still be of what was done before.
+    """
     since = team.platform.last()
-    eventually(lambda: len(team.calls("list", since=since)), lambda count: count > 12, within=BOUND)
-    lists = team.calls("list", since=since)
+    eventually(lambda: len(team.calls("list", since=since)), lambda count: count > 20, within=BOUND)
+    lists = team.calls("list", since=since)[8:]
     passed = lists[-1]["monotonic"] - lists[0]["monotonic"]
     for count in Counter(call["user_agent"] for call in lists).values():
         assert count <= passed / (0.9 * INTERVAL) + 2

@@ -185,8 +185,8 @@ class Rounds:
             outcome.wrong += await self._stirrings()
 
     async def _stirrings(self) -> list[str]:
-        """What was written though nothing happened: after the time in which the last list is looked through."""
-        await asyncio.sleep(2 * INTERVAL)
+        """What was written though nothing happened: after the last list, and the time in which it is looked through."""
+        await asyncio.sleep(self._stage.interval + INTERVAL)
         record, before = self._stage.record.stat().st_size, (await self.look()).written()
         await asyncio.sleep(2 * INTERVAL + self._stage.interval)
         after = (await self.look()).written()

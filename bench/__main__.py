@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     measure.add_argument("--interval", type=positive, metavar="DURATION", help="between two looks (default: 30s)")
     measure.add_argument("--output", type=Path, metavar="FILE", help="the result (default: bench/results/DATE.json)")
     commands.add_parser("show", help="the table of a result").add_argument("result", type=Path, metavar="RESULT")
-    pages = commands.add_parser("docs", help="put results into docs/cost.md and docs/scale.md")
+    pages = commands.add_parser("docs", help="put results into README.md, docs/cost.md and docs/scale.md")
     pages.add_argument("results", type=Path, metavar="RESULT", nargs="+")
     return top
 

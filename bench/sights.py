@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+import httpx
+
 from bench.writer import Key
 from harness.api import WORKLOADS, Api, Json
 
@@ -92,7 +94,7 @@ class Sights:
         return sum(self._known[key].phases for key in keys)
 
     def __enter__(self) -> Self:
-        self._version = self._api.get(f"{WORKLOADS}/workloads", limit="1")["metadata"]["resourceVersion"]
+        self._begin()
         self._thread.start()
         return self
 
@@ -103,11 +105,19 @@ class Sights:
                 self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join()
 
+    def _begin(self) -> None:
+        """With all that is there now."""
+        page = self._api.get(f"{WORKLOADS}/workloads")
+        self._known.clear()
+        for workload in page["items"]:
+            self._see(workload)
+        self._version = page["metadata"]["resourceVersion"]
+
     def _run(self) -> None:
         while not self._closing:
             try:
                 self._follow()
-            except (OSError, http.client.HTTPException, ValueError):
+            except (OSError, http.client.HTTPException, httpx.HTTPError, AssertionError, ValueError):
                 time.sleep(0.1)  # it goes on from where it was
 
     def _follow(self) -> None:
@@ -121,13 +131,18 @@ class Sights:
 
     def _take(self, event: dict[str, Any]) -> None:
         if event["type"] not in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK"):
+            self._begin()  # what came since then is not known any more
             raise ValueError(event["type"])
-        meta = event["object"]["metadata"]
-        self._version = meta["resourceVersion"]
-        if event["type"] == "BOOKMARK":
-            return
-        key = (meta["namespace"], meta["name"])
+        found = event["object"]
+        self._version = found["metadata"]["resourceVersion"]
         if event["type"] == "DELETED":
-            self._known.pop(key, None)
-        else:
-            self._known.setdefault(key, Sight()).take(event["object"], time.monotonic())
+            self._known.pop(_key(found), None)
+        elif event["type"] != "BOOKMARK":
+            self._see(found)
+
+    def _see(self, workload: Json) -> None:
+        self._known.setdefault(_key(workload), Sight()).take(workload, time.monotonic())
+
+
+def _key(workload: Json) -> Key:
+    return workload["metadata"]["namespace"], workload["metadata"]["name"]

@@ -153,7 +153,8 @@ class Cluster:
         if body is not None:
             headers["Content-Type"] = content_type
             data = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
-        session = self._unbounded if "/leases" in path else self.session  # a renewal waits for no other request
+        resource = _resource(path)
+        session = self._unbounded if resource == "leases" else self.session  # a renewal waits for no other request
         try:
             async with session.request(
                 method,
@@ -172,7 +173,7 @@ class Cluster:
             raise _unanswered(error) from error
         finally:
             if method in _VERBS:
-                WRITES.labels(_resource(path), _VERBS[method], code).inc()
+                WRITES.labels(resource, _VERBS[method], code).inc()
 
     async def pages(self, path: str, *, accept: str = "application/json", **query: str) -> AsyncIterator[Body]:
         """A list, page by page."""
@@ -296,7 +297,7 @@ def _collection(request: aiohttp.ClientRequest) -> str:
 
 
 def _resource(path: str) -> str:
-    """What a write is about, in RBAC's words: `workloads/status`."""
+    """What a request is about, in RBAC's words: `workloads/status`; OTHER where that is never written."""
     parts = path.split("/")
     collection = parts.index("namespaces") + 2 if "namespaces" in parts else len(parts)
     named = "/".join(parts[collection : collection + 1] + parts[collection + 2 :])

@@ -57,8 +57,6 @@ _UNPACKED = frozenset({"", "identity"})
 _PACKED = frozenset({"gzip", "x-gzip"})
 _GZIP = 31
 """What zlib calls it."""
-
-
 _HEADERS = {
     "User-Agent": f"inferencekey-operator/{version('inferencekey-operator')}",
     "Accept-Encoding": "gzip",

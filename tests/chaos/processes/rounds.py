@@ -43,9 +43,9 @@ _POLL = 0.2
 _LINES = 400
 
 
-def bound(interval: float) -> float:
+def bound(interval: float, grown: float = GROWN_WAITS) -> float:
     """Seconds from being back to convergence, at most: two intervals, unless these are shorter than the waits."""
-    return max(2 * interval, 2 * INTERVAL + PROMISED_WAITS + GROWN_WAITS)
+    return max(2 * interval, 2 * INTERVAL + PROMISED_WAITS + grown)
 
 
 @dataclass
@@ -53,20 +53,16 @@ class Outcome:
     """What a round came to."""
 
     plan: Plan
-    interval: float = INTERVAL
     wrong: list[str] = field(default_factory=list)
     faults: Counter[str] = field(default_factory=Counter)
     acts: int = 0
     converged_in: float = 0.0
     """Seconds after everything was back."""
+    slow: bool = False
+    """Whether it took a wait that grew, on top of those that are promised."""
     last: list[str] = field(default_factory=list)
     """What was settled last."""
     history: list[str] = field(default_factory=list, repr=False)
-
-    @property
-    def slow(self) -> bool:
-        """Whether it took a wait that grew, on top of those that are promised."""
-        return self.converged_in > max(2 * self.interval, PROMISED_WAITS + 2 * INTERVAL)
 
 
 class Rounds:
@@ -83,7 +79,7 @@ class Rounds:
 
     async def play(self, plan: Plan) -> Outcome:
         """A round, from its first fault to its verdict."""
-        outcome = Outcome(plan, self._stage.interval)
+        outcome = Outcome(plan)
         self._began, self._history = time.monotonic(), outcome.history
         try:
             await self._happen(plan, outcome)
@@ -175,6 +171,7 @@ class Rounds:
             sight = await self.look()
             outcome.last, left = left or outcome.last, list(judge.unsettled(sight))
         outcome.converged_in = time.monotonic() - back
+        outcome.slow = outcome.converged_in > bound(self._stage.interval, grown=0.0)
         self._tell(f"converged in {outcome.converged_in:.1f} s" if not left else f"unsettled after {self._bound:.0f} s")
         assert sight is not None
         outcome.wrong += left

@@ -64,9 +64,27 @@ json_values = st.recursive(
 rows = st.fixed_dictionaries({}, optional={field: json_values | st.text(min_size=1) for field in [*FULL, "unknown"]})
 
 
+DIFFERENT: list[Any] = [
+    FULL,
+    FULL | {"id": "wl_2", "slug": "second"},
+    FULL | {"id": "wl_3", "slug": "third", "config": {}},
+    FULL | {"id": None, "slug": "nameless"},
+    5,
+]
+"""Rows, of which the last two are none."""
+
+
 def encoded(document: Any) -> bytes:
     """Return a document as it is sent."""
     return json.dumps(document).encode()
+
+
+def read_or_refused(body: bytes) -> wire.Listing | str:
+    """What a list is read as, or why it is not."""
+    try:
+        return wire.read_list(body)
+    except PlatformFailure as error:
+        return error.message
 
 
 @pytest.mark.parametrize(
@@ -135,6 +153,34 @@ def test_any_bytes_are_a_list_or_an_error(body: bytes) -> None:
     """No body makes the reader fail in another way."""
     with suppress(PlatformFailure):
         assert isinstance(wire.read_list(body), wire.Listing)
+
+
+@given(st.lists(rows | json_values, max_size=4) | json_values)
+def test_two_ways_of_reading_a_list_give_the_same(document: Any) -> None:
+    """Row by row, as the fast reader does, and as a whole, which a mark of UTF-8 asks for."""
+    for body in (encoded(document), encoded({"workloads": document})):
+        assert read_or_refused(body) == read_or_refused(b"\xef\xbb\xbf" + body)
+
+
+@given(st.lists(st.lists(st.sampled_from(DIFFERENT), max_size=6), max_size=4))
+def test_lists_one_after_the_other_are_read_as_each_alone(lists: list[list[Any]]) -> None:
+    """Whatever was read before: rows that stay, change, move, go, come back, stand twice, or are none."""
+    reader = wire.Reader()
+    for listed in lists:
+        assert reader.read(encoded(listed)) == wire.read_list(encoded(listed))
+
+
+def test_a_row_that_did_not_change_is_the_one_of_the_list_before() -> None:
+    """Not read again, wherever it stands; also where a list between could not be read."""
+    reader = wire.Reader()
+    before = reader.read(encoded(DIFFERENT[:3])).workloads
+    after = reader.read(encoded({"workloads": [DIFFERENT[2], FULL, DIFFERENT[1] | {"name": "else"}]})).workloads
+    assert after[0] is before[2]
+    assert after[1] is before[0]
+    assert after[2] == replace(before[1], name="else")
+    with pytest.raises(PlatformFailure):
+        reader.read(encoded(DIFFERENT)[:-9])
+    assert reader.read(encoded(DIFFERENT[:3])).workloads == before
 
 
 def test_optional_fields_may_be_missing_null_or_of_another_type() -> None:

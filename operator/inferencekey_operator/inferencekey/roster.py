@@ -22,7 +22,7 @@ from weakref import WeakValueDictionary
 
 from inferencekey_operator.errors import Actor, OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.readiness import Phase
-from inferencekey_operator.inferencekey.wire import LiveWorkload, read_list
+from inferencekey_operator.inferencekey.wire import LiveWorkload, Reader
 
 log = logging.getLogger(__name__)
 
@@ -119,6 +119,7 @@ class Roster:
         self._places = asyncio.Semaphore(WRITES)
         self._rows: dict[str, LiveWorkload] = {}
         self._by_slug: dict[str, str] = {}
+        self._reader = Reader()
         self._digest: bytes | None = None
         self._corrections: dict[str, tuple[float, LiveWorkload | None]] = {}
         self._flight: asyncio.Task[None] | None = None
@@ -294,7 +295,7 @@ class Roster:
         digest = hashlib.sha256(body).digest()
         if digest == self._digest and not self._corrections:
             return set()
-        listing = read_list(body)
+        listing = self._reader.read(body)
         self.unreadable = listing.slugs_without_id
         rows = {row.id: row for row in listing.workloads}
         for workload_id, (_, row) in self._corrections.items():
@@ -376,7 +377,9 @@ def _retrieve(flight: asyncio.Task[None]) -> None:
 
 
 def _moved(old: dict[str, LiveWorkload], new: dict[str, LiveWorkload]) -> set[str]:
-    keys = [key for key in old.keys() | new.keys() if old.get(key) != new.get(key)]
+    """The slugs of what came, went or changed; a row that was read before is the same object, and not compared."""
+    keys = old.keys() - new.keys()
+    keys |= {key for key, row in new.items() if (was := old.get(key)) is not row and was != row}
     return {rows[key].slug for rows in (old, new) for key in keys if key in rows}
 
 

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http.cookiejar import CookieJar
 from importlib.metadata import version
 from typing import Any
@@ -237,6 +238,7 @@ async def answered(
             raise lost(error, base_url, call.operation) from None
 
 
+@lru_cache(maxsize=256)  # there are few, and each look at readiness asks
 def checked_base_url(text: str) -> str:
     """Return a base URL without a slash at its end.
 

@@ -51,9 +51,10 @@ chaos: setup ## seeded faults, crashes and edits of both sides, until something 
 	@PYTHONHASHSEED=0 $(BIN)/python -m chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(STEPS),--steps $(STEPS)) $(if $(SHARDS),--shards $(SHARDS)) $(if $(TRACE),--trace)
 
-chaos-processes: controlplane ## etcd, API server, platform and operators killed, stopped and cut off; SECONDS=, SEED=, FAULTS=, FIRST=, INTERVAL=
+chaos-processes: controlplane ## etcd, API server, platform and operators killed, stopped and cut off; SECONDS=, SEED=, FAULTS=, FIRST=, INTERVAL=, SHARDS=
 	@$(BIN)/python -m chaos.processes $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
-		$(if $(FAULTS),--faults $(FAULTS)) $(if $(FIRST),--first $(FIRST)) $(if $(INTERVAL),--interval $(INTERVAL))
+		$(if $(FAULTS),--faults $(FAULTS)) $(if $(FIRST),--first $(FIRST)) $(if $(INTERVAL),--interval $(INTERVAL)) \
+		$(if $(SHARDS),--shards $(SHARDS))
 
 soak: setup ## one operator with something always going on, for an hour: does what it holds grow? SECONDS=, SEED=
 	@$(BIN)/python -m bench.soak $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(SOAK_ARGS)

@@ -18,14 +18,18 @@ from harness.waiting import eventually
 from helmchart import render
 from helmchart.manifests import INSTALL
 from helmchart.render import Json, documents, of_kind
+from inferencekey_operator.leadership import lease_name
 
 NAMESPACE = render.NAMESPACE
 NAME = render.RELEASE
+SHARDS = "shards"
+"""The Role of `of_shards`, and its binding."""
 USER = f"system:serviceaccount:{NAMESPACE}:{NAME}"
 
 Grant = tuple[str, str, str]
 """Verb, API group, resource with its subresource."""
 
+_RBAC = "rbac.authorization.k8s.io"
 _KINDS = ("Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
 _FOR_PEOPLE = ("-view", "-edit", "-approver")
 
@@ -39,6 +43,26 @@ def of_the_operator(rendered: list[Json]) -> list[Json]:
     """The ServiceAccount with its roles: nothing that would start a pod, and no roles for people."""
     found = of_kind(rendered, *_KINDS)
     return [each for each in found if not each["metadata"]["name"].endswith(_FOR_PEOPLE)]
+
+
+def of_shards(shards: int) -> list[Json]:
+    """What the chart grants beside that, where there are so many shards: their Leases."""
+    rule = {
+        "apiGroups": ["coordination.k8s.io"],
+        "resources": ["leases"],
+        "resourceNames": [lease_name((), shard) for shard in range(shards)],
+        "verbs": ["get", "update"],
+    }
+    metadata = {"name": SHARDS, "namespace": NAMESPACE}
+    role = {"apiVersion": f"{_RBAC}/v1", "kind": "Role", "metadata": metadata, "rules": [rule]}
+    binding = {
+        "apiVersion": f"{_RBAC}/v1",
+        "kind": "RoleBinding",
+        "metadata": metadata,
+        "roleRef": {"apiGroup": _RBAC, "kind": "Role", "name": SHARDS},
+        "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE}],
+    }
+    return [role, binding]
 
 
 def apply(cluster: Cluster, objects: list[Json], account: str = NAME) -> Path:

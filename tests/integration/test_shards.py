@@ -48,26 +48,12 @@ FINALIZER_SET = On("PATCH", f"{WORKLOADS}/namespaces/[^/]+/workloads/[^/]+", r'"
 @pytest.fixture(scope="module", autouse=True)
 def leases(control_plane: Cluster, api: Api, service_account: object) -> Iterator[None]:
     """What the chart grants with so many shards, and no Lease that another module left, nor one that we leave."""
-    rule = {
-        "apiGroups": ["coordination.k8s.io"],
-        "resources": ["leases"],
-        "resourceNames": [lease_name((), shard) for shard in range(MOST)],
-        "verbs": ["get", "update"],
-    }
-    metadata = {"name": "shards", "namespace": permissions.NAMESPACE}
-    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata, "rules": [rule]}
-    binding = {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "RoleBinding",
-        "metadata": metadata,
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "shards"},
-        "subjects": [{"kind": "ServiceAccount", "name": permissions.NAME, "namespace": permissions.NAMESPACE}],
-    }
-    control_plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all([role, binding]))
+    control_plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(permissions.of_shards(MOST)))
     _forget(api)
     yield
     _forget(api)
-    control_plane.kubectl("delete", "role/shards", "rolebinding/shards", "-n", permissions.NAMESPACE)
+    granted = (f"{kind}/{permissions.SHARDS}" for kind in ("role", "rolebinding"))
+    control_plane.kubectl("delete", *granted, "-n", permissions.NAMESPACE)
 
 
 @pytest.fixture(scope="module")

@@ -79,12 +79,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=random.randrange(10**9), help="which plans (default: any)")
     parser.add_argument("--first", type=int, default=0, help="the first round of the seed (default: 0)")
     parser.add_argument("--interval", type=float, default=INTERVAL, help=f"of the operators (default: {INTERVAL})")
+    parser.add_argument("--shards", type=int, default=1, help="that both operators share out (default: 1)")
     return parser.parse_args()
 
 
 async def _play(given: argparse.Namespace, folder: Path, progress: Progress, total: Sum) -> int:
     progress.say(f"seed {given.seed}: starting etcd, the API server, the platform and two operators; Ctrl-C ends it")
-    async with a_stage(folder, given.interval) as (stage, api):
+    async with a_stage(folder, given.interval, given.shards) as (stage, api):
         people = People(api, stage.admin)
         await asyncio.to_thread(people.settle)
         rounds, number = Rounds(stage, people), given.first
@@ -122,7 +123,7 @@ def _report(failed: Outcome, stage: Stage, progress: Progress, total: Sum) -> No
     for each in failed.wrong:
         progress.say(f"  {each}")
     progress.say(str(total))
-    again = f"SEED={plan.seed} FIRST={plan.number} INTERVAL={stage.interval:g}"
+    again = f"SEED={plan.seed} FIRST={plan.number} INTERVAL={stage.interval:g} SHARDS={stage.shards}"
     progress.say(f"to play its plan again: make chaos-processes {again}")
 
 

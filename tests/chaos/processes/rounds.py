@@ -1,7 +1,7 @@
 """One round after the other: what is planned happens, everything is given back, and the world is judged.
 
 **Back** is the moment from which an operator can be held to its promise: every cable is whole, every process runs,
-etcd is healthy, the API server is ready and lists Workloads, the platform answers, the Lease is held by an operator
+etcd is healthy, the API server is ready and lists Workloads, the platform answers, each Lease is held by an operator
 that runs and has renewed it since, and Kubernetes has collected what Workloads that are gone had owned. It
 **converges** when the judge finds nothing unsettled. It may take two intervals: one for the list that shows what is,
 and one for what that list leads to. Where the interval is shorter than the waits that are promised, these come on top:
@@ -33,6 +33,7 @@ from chaos.processes.plan import NAMESPACES, OPERATORS, SPAN, Act, Fault, Plan, 
 from chaos.processes.stage import CLIENT_TIMEOUT, CREATE_SETTLE, INTERVAL, Stage
 from harness import permissions
 from harness.api import LEASES, WORKLOADS
+from inferencekey_operator.leadership import lease_name
 from inferencekey_operator.observe import CONFIRM_AFTER
 
 PROMISED_WAITS = CLIENT_TIMEOUT + CREATE_SETTLE + CONFIRM_AFTER
@@ -148,14 +149,18 @@ class Rounds:
         return True
 
     async def _is_led(self, since: float) -> bool:
-        path = f"{LEASES}/namespaces/{permissions.NAMESPACE}/leases/{permissions.NAME}"
-        try:
-            spec = (await self._get(path, patience=0.0)).get("spec", {})
-        except httpx.HTTPError:
-            return False
-        running = [child.pid for name in OPERATORS if (child := self._stage.children[name]).running]
-        held = any(f"_{pid}_" in (spec.get("holderIdentity") or "") for pid in running)
-        return held and datetime.fromisoformat(spec["renewTime"]).timestamp() > since
+        """Each shard by an operator that runs."""
+        stage, folder = self._stage, f"{LEASES}/namespaces/{permissions.NAMESPACE}/leases"
+        running = [child.pid for name in OPERATORS if (child := stage.children[name]).running]
+        for shard in range(stage.shards):
+            try:
+                spec = (await self._get(f"{folder}/{lease_name((), shard)}", patience=0.0)).get("spec", {})
+            except httpx.HTTPError:
+                return False
+            held = any(f"_{pid}_" in (spec.get("holderIdentity") or "") for pid in running)
+            if not held or datetime.fromisoformat(spec["renewTime"]).timestamp() <= since:
+                return False
+        return True
 
     async def _is_collected(self) -> bool:
         """Nothing is there of a Workload that is gone: its successor waits until Kubernetes has seen to that."""

@@ -46,8 +46,8 @@ _LOOK_AFTER = 0.3
 class Stage:
     """What runs, for as long as `a_stage` lasts."""
 
-    def __init__(self, folder: Path, interval: float) -> None:
-        self.folder, self.interval = folder, interval
+    def __init__(self, folder: Path, interval: float, shards: int) -> None:
+        self.folder, self.interval, self.shards = folder, interval, shards
         self.record = folder / "record"
         self._killed: set[str] = set()
         """What the plan has killed, and not given back."""
@@ -111,9 +111,8 @@ class Stage:
     # -- the beginning -----------------------------------------------------------------------------------------
 
     def _operator(self, name: str) -> Child:
-        return Child(
-            name, OPERATOR, lambda: ["run", f"--interval={self.interval}s", *OPTIONS], self.folder / f"{name}.log"
-        )
+        options = [f"--interval={self.interval}s", f"--shards={self.shards}", *OPTIONS]
+        return Child(name, OPERATOR, lambda: ["run", *options], self.folder / f"{name}.log")
 
     async def begin(self) -> Api:
         """Everything runs; operators are started, and may not lead yet."""
@@ -156,7 +155,7 @@ class Stage:
         wait_until(lambda: plane.established("workloads.inferencekey.com"))
         if plane.has_controller_manager:
             plane.restart(CONTROLLER_MANAGER)
-        permissions.apply(plane, permissions.of_the_manifest())
+        permissions.apply(plane, [*permissions.of_the_manifest(), *permissions.of_shards(self.shards)])
         for name in OPERATORS:
             self.children[name].surround(self._environment(plane, name))
         return Api(plane)
@@ -184,9 +183,9 @@ class Stage:
 
 
 @asynccontextmanager
-async def a_stage(folder: Path, interval: float = INTERVAL) -> AsyncIterator[tuple[Stage, Api]]:
+async def a_stage(folder: Path, interval: float = INTERVAL, shards: int = 1) -> AsyncIterator[tuple[Stage, Api]]:
     """Until the context ends, however it does."""
-    stage = Stage(folder, interval)
+    stage = Stage(folder, interval, shards)
     with _ended(stage):
         api = await stage.begin()
         keeper = asyncio.create_task(stage.look_after())

@@ -1,6 +1,6 @@
 """Faults of whole processes: a few of a fixed seed break nothing, and the judge would notice if they did.
 
-One stage for all of it, as it takes some seconds to start.
+One stage for all that is tried with so many shards, as it takes some seconds to start.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ BEFORE = f"{WORKLOADS}/namespaces/{TEAM}/workloads"
 
 
 @pytest.mark.tools
-async def test_some_faults_break_nothing_and_what_is_broken_is_noticed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shards", [1, 2])
+async def test_some_faults_break_nothing_and_what_is_broken_is_noticed(shards: int, tmp_path: Path) -> None:
     """Some tens of faults end converged and idle; then three things go wrong that no operator can mend."""
-    async with a_stage(tmp_path) as (stage, api):
+    async with a_stage(tmp_path, shards=shards) as (stage, api):
         people = People(api, stage.admin)
         await asyncio.to_thread(people.settle)
         outcome = await Rounds(stage, people).play(planned(SEED, 0, SPAN))

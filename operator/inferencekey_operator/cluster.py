@@ -19,10 +19,10 @@ from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-from kubernetes.aio import client, config
 
 from inferencekey_operator.inferencekey.answers import retry_after
 from inferencekey_operator.metrics import NONE, OTHER, WRITES
+from inferencekey_operator.official import client, config
 from inferencekey_operator.pulse import Pulse
 from inferencekey_operator.workload import FINALIZER, GROUP, PLURAL, VERSION, Workload
 

@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _run(settings: options.Settings) -> int:
+    heap.take_less()
     tidying = asyncio.create_task(heap.give_back(), name="heap")
     try:
         return await serve(settings)

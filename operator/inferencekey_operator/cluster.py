@@ -29,7 +29,7 @@ from inferencekey_operator.workload import FINALIZER, GROUP, PLURAL, VERSION, Wo
 MANAGER = "inferencekey-operator"
 STATUS_MANAGER = "inferencekey-operator-status"
 CONNECTIONS = 32
-"""For requests. TLS takes a quarter of a MiB for each, and an API server that is slow is not faster with more."""
+"""For requests. TLS takes a tenth of a MiB for each, and an API server that is slow is not faster with more."""
 PAGE = 250
 MERGE = "application/merge-patch+json"
 BETWEEN_WATCHES = 1.0

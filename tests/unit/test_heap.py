@@ -1,9 +1,11 @@
-"""Memory that malloc holds free goes back to the system; where libc cannot give it back, nothing is done."""
+"""A TLS connection takes less than by default, and what malloc holds free goes back to the system where libc can."""
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
+import ssl
+from asyncio.sslproto import SSLProtocol
 from pathlib import Path
 
 import pytest
@@ -43,3 +45,12 @@ async def test_where_libc_cannot_nothing_is_done(monkeypatch: pytest.MonkeyPatch
     """musl has no such function."""
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     await asyncio.wait_for(heap.give_back(pause=0.0), 1.0)
+
+
+async def test_a_connection_takes_no_more_than_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """asyncio's own buffer is four times as large; a Python that takes its size from elsewhere shows here."""
+    monkeypatch.setattr(SSLProtocol, "max_size", SSLProtocol.max_size)
+    heap.take_less()
+    loop = asyncio.get_running_loop()
+    protocol = SSLProtocol(loop, asyncio.Protocol(), ssl.create_default_context(), loop.create_future())
+    assert len(protocol.get_buffer(1 << 20)) == heap.TLS_BUFFER

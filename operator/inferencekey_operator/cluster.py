@@ -77,8 +77,7 @@ class Cluster:
     """The API server: requests over a few connections, watches over as many as they are."""
 
     def __init__(self, configuration: client.Configuration) -> None:
-        configuration.client_session_kwargs = {
-            "middlewares": (self._pace, self._authenticate),
+        self._session_options: dict[str, Any] = {
             "headers": {"User-Agent": f"inferencekey-operator/{version('inferencekey-operator')}"},
             # The environment is asked once, here: aiohttp would ask it for each request, in a thread.
             "trust_env": False,
@@ -103,12 +102,16 @@ class Cluster:
             await config.load_kube_config(given, client_configuration=configuration)  # type: ignore[no-untyped-call]
         return cls(configuration)
 
-    def open_session(self, connections: int = 0) -> aiohttp.ClientSession:
+    def open_session(self, connections: int = 0, *middlewares: aiohttp.ClientMiddlewareType) -> aiohttp.ClientSession:
         """At most so many connections of one's own, with the same TLS and authentication; whoever asked closes them.
 
         Watches want no limit, which is 0: each holds one for as long as it lasts, and there may be one per namespace.
         """
         self._rest.maxsize = connections
+        self._configuration.client_session_kwargs = {
+            **self._session_options,
+            "middlewares": (*middlewares, self._pace, self._authenticate),
+        }
         session: aiohttp.ClientSession = self._rest._create_pool_manager()
         return session
 
@@ -213,6 +216,11 @@ class Cluster:
             raise _unanswered(error) from error
 
     # -- Workloads ---------------------------------------------------------------------------------------------
+
+    async def find_workloads(self, namespaces: tuple[str, ...]) -> None:
+        """Raises ClusterError where Workloads, of these namespaces or of the cluster, cannot be listed."""
+        for path in collection_paths(f"/apis/{GROUP}/{VERSION}", PLURAL, namespaces):
+            await self.request("GET", path, limit="1")
 
     async def workloads(self, namespaces: tuple[str, ...]) -> AsyncIterator[Body]:
         """Every Workload, of these namespaces or of the cluster."""

@@ -37,9 +37,6 @@ AT_WORK: ContextVar[Key | None] = ContextVar("AT_WORK", default=None)
 STEP_PAUSE = 5.0
 """Seconds between two status writes that only tell a new step of the same phase."""
 
-LISTED_WITHIN = 2.0
-"""Seconds that are left to a watch for its list, before another list shows what went."""
-
 
 class Controller:
     """Owns the queue, and is what every trigger calls."""
@@ -57,7 +54,6 @@ class Controller:
         """Who comes back as soon as the platform answers for a project again, however long the own wait is; for as long
         as that roster is used, which ends with its token."""
         self._seen_at_work: set[Key] = set()
-        self._watch_began = asyncio.Event()
         self._world: World | None = None
 
     def wire(self, world: World) -> None:
@@ -127,14 +123,23 @@ class Controller:
             else:
                 self.queue.add(key, urgent=urgent)
 
-    def workload_listed(self, body: Mapping[str, Any]) -> None:
-        """A Workload was there when its watch began, or began anew."""
-        self.watch_began()
-        self.workload_seen(body, urgent=False)
+    async def workloads_listed(
+        self, everything: AsyncIterator[Mapping[str, Any]], namespace: str | None = None
+    ) -> None:
+        """All Workloads that there are, of that namespace or at all: whoever is known and not among them went.
 
-    def watch_began(self) -> None:
-        """The watch of Workloads began with a list: what went before has to be looked for."""
-        self._watch_began.set()
+        Deletions that happened while no watch was open are told by nothing else.
+        """
+        before = {
+            workload.key: workload.uid
+            for workload in self.world.store
+            if namespace is None or workload.namespace == namespace
+        }
+        async for body in everything:
+            before.pop(key_of(body), None)
+            self.workload_seen(body, urgent=False)
+        for key, uid in before.items():
+            self.forget(key, uid)
 
     def workload_gone(self, body: Mapping[str, Any]) -> None:
         """A Workload is no more."""
@@ -211,32 +216,12 @@ class Controller:
                 if self.world.store.get(key) is not None:
                     self.queue.add(key)
             try:
-                await self._compare(everything())
+                await self.workloads_listed(everything())
             except ClusterError as error:
                 log.warning("the Workloads could not be listed for the full round: %s", error)
 
     def _step(self) -> None:
         self.round_at = asyncio.get_running_loop().time()
-
-    async def compare_after_lists(self, everything: Callable[[], AsyncIterator[Mapping[str, Any]]]) -> None:
-        """Deletions that happened while no watch was open are told by none, only by a list; never returns."""
-        while True:
-            await self._watch_began.wait()
-            await asyncio.sleep(LISTED_WITHIN)
-            self._watch_began.clear()
-            try:
-                await self._compare(everything())
-            except ClusterError as error:
-                log.warning("the Workloads could not be listed after their watch began anew: %s", error)
-                self._watch_began.set()
-
-    async def _compare(self, everything: AsyncIterator[Mapping[str, Any]]) -> None:
-        before = {workload.key: workload.uid for workload in self.world.store}
-        async for body in everything:
-            before.pop(key_of(body), None)
-            self.workload_seen(body, urgent=False)
-        for key, uid in before.items():
-            self.forget(key, uid)
 
     def _wake(self, workload: Workload) -> None:
         if self.terms.foreign(workload.key):

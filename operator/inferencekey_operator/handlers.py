@@ -1,4 +1,4 @@
-"""What kopf sees: Workloads created, updated, annotated, deleted, or listed at the start.
+"""What kopf sees: Workloads created, updated, annotated or deleted.
 
 kopf discovers, lists, watches, reconnects and authenticates. Its low-level events put keys into the queue, and
 `ensure()` runs for each: on create and update from here, on the timer from the rosters' rounds (see `controller`).
@@ -11,9 +11,9 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+import aiohttp
 import kopf
 
-from inferencekey_operator.cluster import PAGE, Cluster
 from inferencekey_operator.controller import Controller
 from inferencekey_operator.workload import GROUP, PLURAL, VERSION
 
@@ -23,27 +23,26 @@ ERROR_BACKOFFS = (1.0, 1.0, 2.0, 3.0, *[5.0] * 9)
 """Seconds. In kopf's own they grow to 21: for so long nobody would hear of an edit after the API server is back."""
 
 
-def registry(controller: Controller, cluster: Cluster, told: Callable[[], None]) -> kopf.OperatorRegistry:
-    """The handlers, bound to what they serve; `told` is called when the watch told something, as opposed to a list."""
+def registry(
+    controller: Controller, open_session: Callable[[], aiohttp.ClientSession], server: str, told: Callable[[], None]
+) -> kopf.OperatorRegistry:
+    """The handlers, bound to what they serve; `told` is called when the watch told something."""
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=handlers)
     async def login(**_: Any) -> kopf.AiohttpSession:
-        return kopf.AiohttpSession(server=cluster.server, aiohttp_session=cluster.open_session())
+        return kopf.AiohttpSession(server=server, aiohttp_session=open_session())
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=handlers)
     async def seen(event: Any, **_: Any) -> None:
-        """Created, updated, annotated, or about to be deleted; without a type when it was listed."""
+        """Created, updated, annotated, about to be deleted, or gone."""
         if not _tells_of_an_object(event):
             log.warning("an event of the watch of Workloads tells of none, and is passed over")
         elif event["type"] == "DELETED":
             controller.workload_gone(event["object"])
-        elif event["type"] is None:
-            controller.workload_listed(event["object"])
         else:
             controller.workload_seen(event["object"])
-        if event["type"] is not None:
-            told()
+        told()
 
     return handlers
 
@@ -57,7 +56,6 @@ def settings() -> kopf.OperatorSettings:
     chosen.posting.enabled = False
     chosen.scanning.disabled = True
     chosen.queueing.idle_timeout = 1.0
-    chosen.watching.chunk_size = PAGE  # all at once is half as much memory again as 10,000 Workloads take
     chosen.watching.server_timeout = 300
     chosen.watching.client_timeout = 330
     chosen.watching.reconnect_backoff = 1.0

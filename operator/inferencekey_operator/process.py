@@ -20,11 +20,10 @@ import aiohttp
 
 from inferencekey_operator import logs
 from inferencekey_operator.cluster import Body, Cluster, ClusterError
-from inferencekey_operator.controller import Controller
 from inferencekey_operator.probes import Probes
 from inferencekey_operator.settings import Settings
 from inferencekey_operator.watches import Namespaces
-from inferencekey_operator.watching import watch_workloads
+from inferencekey_operator.watching import WorkloadWatch
 from inferencekey_operator.wiring import Parts, wire
 
 log = logging.getLogger(__name__)
@@ -60,11 +59,14 @@ async def _serve(settings: Settings, stop: asyncio.Event, stack: AsyncExitStack)
             await _unless_stopped(reflector.listed.wait(), stop)
         for name in settings.namespace:
             await _patiently(partial(_read_namespace, cluster, parts.namespaces, name), stop)
-        await _patiently(partial(_list_workloads, cluster, parts.controller, settings), stop)
-        parts.health.listed = True
-        _collect_garbage_calmly()
-        parts.leadership.start()
-        await _work(settings, cluster, parts, stop)
+        await _patiently(partial(_find_workloads, cluster, settings), stop)
+        watch = WorkloadWatch(parts.controller, cluster, settings.namespace)
+        async with _background(partial(watch.run, partial(_heed_signals, stop))):
+            await _unless_stopped(watch.listed.wait(), stop)
+            parts.health.listed = True
+            _collect_garbage_calmly()
+            parts.leadership.start()
+            await _work(settings, cluster, parts, stop)
 
 
 def _collect_garbage_calmly() -> None:
@@ -79,16 +81,14 @@ def _collect_garbage_calmly() -> None:
 
 
 async def _work(settings: Settings, cluster: Cluster, parts: Parts, stop: asyncio.Event) -> None:
-    """From the first event to the last."""
+    """From the first look to the last."""
 
     def everything() -> AsyncIterator[Body]:
         return cluster.workloads(settings.namespace)
 
     async with _background(
-        partial(watch_workloads, parts.controller, cluster, settings.namespace, partial(_heed_signals, stop)),
         partial(_read_namespaces_again, cluster, parts.namespaces, settings),
         partial(parts.controller.rounds, everything),
-        partial(parts.controller.compare_after_lists, everything),
     ):
         await stop.wait()
         log.info("stopping")
@@ -133,10 +133,9 @@ async def _connect(stack: AsyncExitStack) -> Cluster:
     return cluster
 
 
-async def _list_workloads(cluster: Cluster, controller: Controller, settings: Settings) -> None:
+async def _find_workloads(cluster: Cluster, settings: Settings) -> None:
     try:
-        async for body in cluster.workloads(settings.namespace):
-            controller.workload_seen(body, urgent=False)
+        await cluster.find_workloads(settings.namespace)
     except ClusterError as error:
         if error.passing:
             raise

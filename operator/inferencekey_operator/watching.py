@@ -3,6 +3,9 @@
 kopf ends on an error event of a watch, on a line that is none, and on an API server that refuses for a minute; and
 would end this process with it. Here it loses only its own life: it begins another one with a list, which wakes nobody
 whose Workload did not move. Nothing else of the process notices.
+
+That list is ours. kopf keeps a task and a memory for each object that it is told of, so it is shown none: its own list
+is empty, and only tells it where to watch from. Ours begins after that, so whatever it does not show, the watch tells.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import kopf
 
 from inferencekey_operator import handlers
@@ -23,24 +27,69 @@ from inferencekey_operator.workload import GROUP, PLURAL, VERSION
 
 log = logging.getLogger(__name__)
 
+NOBODY = "metadata.name=_"
+"""Selects no object: there is none of that name, nor can there be."""
+
 _Task = asyncio.Task[Any]
 _KOPF = str(Path(kopf.__file__).parent)
 
 
-async def watch_workloads(
-    controller: Controller, cluster: Cluster, namespaces: tuple[str, ...], reclaim_signals: Callable[[], None]
-) -> None:
-    """Never returns. kopf takes the signals for itself when it begins; they are claimed back at once."""
-    patience = Patience(shortest=1.0, longest=15.0, steady=60.0)
-    while True:
-        patience.begin()
+class WorkloadWatch:
+    """All Workloads, of these namespaces or of the cluster, listed and then watched for ever."""
+
+    def __init__(self, controller: Controller, cluster: Cluster, namespaces: tuple[str, ...]) -> None:
+        self._controller, self._cluster, self._namespaces = controller, cluster, namespaces
+        self._unlisted: set[str | None] = set(namespaces or (None,))
+        self.listed = asyncio.Event()
+        """Set once the first lists are complete."""
+
+    async def run(self, reclaim_signals: Callable[[], None]) -> None:
+        """Never returns. kopf takes the signals for itself when it begins; they are claimed back at once."""
+        patience = Patience(shortest=1.0, longest=15.0, steady=60.0)
+        while True:
+            patience.begin()
+            try:
+                await _is_served(self._cluster)
+                registry = handlers.registry(self._controller, self._open_session, self._cluster.server, patience.hear)
+                await _live(registry, self._namespaces, reclaim_signals)
+                log.warning("the watch of Workloads ended, and is begun anew")
+            except Exception as error:  # kopf's failures have no common type
+                log.warning("the watch of Workloads broke off, and is begun anew: %s: %s", type(error).__name__, error)
+            await patience.pause()
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        return self._cluster.open_session(0, self._list)
+
+    async def _list(self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        """Where kopf asks for a list, it gets an empty one once ours is complete; or it is told to ask again."""
+        if not _asks_for_all(request):
+            return await handler(request)
+        answer = await request.session.get(request.url.update_query(fieldSelector=NOBODY))
+        if answer.status < 300:
+            await answer.read()
+            await self._list_of(_namespace(request))
+        return answer
+
+    async def _list_of(self, namespace: str | None) -> None:
+        everything = self._cluster.workloads(() if namespace is None else (namespace,))
         try:
-            await _is_served(cluster)
-            await _live(handlers.registry(controller, cluster, patience.hear), namespaces, reclaim_signals, controller)
-            log.warning("the watch of Workloads ended, and is begun anew")
-        except Exception as error:  # kopf's failures have no common type
-            log.warning("the watch of Workloads broke off, and is begun anew: %s: %s", type(error).__name__, error)
-        await patience.pause()
+            await self._controller.workloads_listed(everything, namespace)
+        except ClusterError as error:
+            await asyncio.sleep(error.retry_after or 0.0)
+            raise aiohttp.ClientConnectionError(f"the Workloads cannot be listed: {error}") from error
+        self._unlisted.discard(namespace)
+        if not self._unlisted:
+            self.listed.set()
+
+
+def _asks_for_all(request: aiohttp.ClientRequest) -> bool:
+    return request.url.path.endswith(f"/{PLURAL}") and not {"watch", "fieldSelector"} & request.url.query.keys()
+
+
+def _namespace(request: aiohttp.ClientRequest) -> str | None:
+    """The namespace that a collection is of; None where it is of the whole cluster."""
+    *_, parent, namespace, _plural = request.url.parts
+    return namespace if parent == "namespaces" else None
 
 
 async def _is_served(cluster: Cluster) -> None:
@@ -54,7 +103,6 @@ async def _live(
     registry: kopf.OperatorRegistry,
     namespaces: tuple[str, ...],
     reclaim_signals: Callable[[], None],
-    controller: Controller,
 ) -> None:
     tasks = await kopf.spawn_tasks(
         registry=registry,
@@ -65,7 +113,6 @@ async def _live(
         namespaces=namespaces,
     )
     reclaim_signals()
-    controller.watch_began()
     await kopf.run_tasks(tasks, ignored=_NotOfKopf())
 
 

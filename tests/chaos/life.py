@@ -40,10 +40,10 @@ class MemoryCluster(Cluster):
         super().__init__(configuration)
         self._api, self._process = api, process
 
-    def open_session(self, connections: int = 0) -> aiohttp.ClientSession:
+    def open_session(self, connections: int = 0, *middlewares: aiohttp.ClientMiddlewareType) -> aiohttp.ClientSession:
         """As the real one, without TLS and authentication."""
         connector = aiohttp.UnixConnector(path=API_SERVER, limit=connections)
-        return aiohttp.ClientSession(connector=connector, read_bufsize=2**21)
+        return aiohttp.ClientSession(connector=connector, middlewares=middlewares, read_bufsize=2**21)
 
     async def request(self, method: str, path: str, *, body: Any = None, **options: Any) -> Body:
         """As ever; but the Lease, which is read and written each second, goes without HTTP."""

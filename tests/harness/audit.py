@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from harness.api import Api
@@ -31,6 +32,8 @@ class Request(NamedTuple):
     code: int
     allowed: bool
     """By RBAC; admission and validation come after."""
+    query: str = ""
+    """What stands behind the question mark."""
 
     def __str__(self) -> str:
         return f"{self.verb} {self.resource} {self.namespace}/{self.name} {self.code}"
@@ -106,4 +109,5 @@ def _request(event: dict[str, Any]) -> Request:
         name=thing.get("name", ""),
         code=event.get("responseStatus", {}).get("code", 0),
         allowed=event["annotations"]["authorization.k8s.io/decision"] == "allow",
+        query=urlsplit(event["requestURI"]).query,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 import pytest
@@ -122,6 +123,19 @@ def test_nothing_is_written_at_a_restart(team: Team, audit: Audit, operator: Ope
     team.edit("support-bot", model="llama-4")
     team.until_ready("support-bot")
     assert team.platform_writes(since) == ["update support-bot"]
+
+
+def test_all_workloads_are_listed_once_at_a_start(team: Team, audit: Audit, operator: Operator) -> None:
+    """Beside that it is asked whether they can be listed, and where to watch from: no answer to that has them."""
+    team.declare("support-bot")
+    team.until_ready("support-bot")
+    before = audit.mark()
+    assert operator.stop() == 0
+    operator.start()
+    time.sleep(3.0)
+    asked = [request for request in audit.requests(before) if (request.verb, request.resource) == ("list", "workloads")]
+    whole = [request for request in asked if "limit=1" not in request.query.split("&")]
+    assert [request.query.partition("fieldSelector=")[2] for request in whole] == ["metadata.name%3D_", ""]
 
 
 def test_what_happened_while_it_was_away_is_caught_up_with(team: Team, operator: Operator) -> None:

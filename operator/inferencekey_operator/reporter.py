@@ -26,9 +26,10 @@ class Reporter:
         self._tell(workload, told)
         wanted = conditions.status(workload, report, datetime.now(UTC))
         memory = self._store.memory(workload.key)
-        patch = merge_patch({**workload.status.to_wire(), **workload.unreadable}, wanted.to_wire())
-        if patch is not None:
-            workload = self._take(await self._cluster.patch_status(workload, patch))
+        if wanted != workload.status or workload.unreadable:  # mostly neither: nothing is spelled out to be compared
+            patch = merge_patch({**workload.status.to_wire(), **workload.unreadable}, wanted.to_wire())
+            if patch is not None:
+                workload = self._take(await self._cluster.patch_status(workload, patch))
         memory.told = frozenset()
         return workload
 

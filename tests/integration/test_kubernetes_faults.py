@@ -392,21 +392,28 @@ def _happen(team: Team, how: str, *, key: bool) -> None:
     eventually(lambda: team.config_map("moved-endpoint"), within=HEARD_WITHIN)
 
 
-def test_what_went_unseen_is_found(gate: Gateway, watched: Team) -> None:
-    """A Workload that went while no watch was open is missed by the list that follows, and its slug is free again."""
-    watched.declare("first", slug="coveted")
-    watched.until_ready("first")
-    watched.declare("second", slug="coveted")
-    watched.until("second", "False SlugConflict")
+@pytest.mark.parametrize("passed", [0, 1], ids=["before-the-place", "before-the-list"])
+def test_what_went_unseen_is_found(gate: Gateway, watched: Team, passed: int) -> None:
+    """A Workload that went while no watch was open is missed by the list that follows, and its slug is free again.
+
+    The same where the place to watch from was known by then, and the list was not made yet.
+    """
+    first, second, slug = f"first-{passed}", f"second-{passed}", f"coveted-{passed}"
+    watched.declare(first, slug=slug)
+    watched.until_ready(first)
+    watched.declare(second, slug=slug)
+    watched.until(second, "False SlugConflict")
     eventually(lambda: _open(gate), lambda found: found == len(WATCHES))
+    if passed:
+        gate.spoil(On("GET", WORKLOADS), PASSED, passed)
     gate.spoil(On("GET", WORKLOADS), slow(2.0))
     gate.end_watches(WORKLOADS, error_event(410))
-    mine = f"/apis/inferencekey.com/v1alpha1/namespaces/{watched.name}/workloads/first"
+    mine = f"/apis/inferencekey.com/v1alpha1/namespaces/{watched.name}/workloads/{first}"
     watched.api.delete(mine)
     watched.api.patch(mine, {"metadata": {"finalizers": None}})
-    watched.until_gone("first")
-    watched.until_ready("second", HEARD_WITHIN)
-    assert watched.slugs().count("coveted") == 1
+    watched.until_gone(first)
+    watched.until_ready(second, HEARD_WITHIN)
+    assert watched.slugs().count(slug) == 1
 
 
 def test_a_config_map_that_went_before_its_creation_was_answered(gate: Gateway, watched: Team) -> None:

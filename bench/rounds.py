@@ -53,10 +53,10 @@ class Contest:
 
     def rounds(self) -> Iterator[Round]:
         """The operator's first: the bare client writes what it has written."""
-        yield self._round("operator")
-        for peer in self._options.peers:
-            if self._size <= self._options.peers_up_to or peer != Plain.name:
-                yield self._round(peer)
+        peers = [name for name in self._options.peers if self._size <= self._options.peers_up_to or name != Plain.name]
+        for name in (Ours.name, *peers):
+            yield self._round(name)  # told before all is cleared away: that may fail, too
+            self._stage.clear(self._size, tidy=self._options.tidy)
 
     def teams(self) -> Iterator[Teams]:
         """For the operator alone: plain handlers know one team."""
@@ -82,7 +82,6 @@ class Contest:
                     raise
                 gave_up = f"{self._stage.title}: {error}"[:500]
                 self._stage.progress.say(f"given up: {gave_up}")
-        self._stage.clear(tidy=self._options.tidy)
         return Round(name, self._size, self._number, gave_up=gave_up, **found)
 
     def _go_through(self, fleet: Fleet, found: dict[str, Any]) -> None:

@@ -94,19 +94,19 @@ class Stage:
             self.progress.update(f"{self.title}: {text}: {left:.0f} s more")
             sleep(min(left, 0.25))
 
-    def clear(self, *, tidy: bool) -> None:
-        """No Workload is left that was made on this stage, on which no contestant is at work any more.
+    def clear(self, made: int, *, tidy: bool) -> None:
+        """No Workload is left of so many that were made on this stage, on which no contestant is at work any more.
 
-        Tidy: nor is anything else, and so the controllers are at rest, too.
+        Tidy: nor is anything else, and so the controllers are at rest, too; Events are the most that there is.
         """
         keys = [key for key in self.sights.present() if key[0].startswith(OURS)]
         asyncio.run(self.writer.release(keys))
         namespaces = [item["metadata"]["name"] for item in self.api.items("/api/v1/namespaces")]
         ours = [name for name in namespaces if name.startswith(OURS)]
         for name in ours:
-            self.api.delete(f"{WORKLOADS}/namespaces/{name}/workloads")
+            self.api.delete_all(f"{WORKLOADS}/namespaces/{name}/workloads")
             self.api.delete(f"/api/v1/namespaces/{name}")
-        bound = 120 + len(keys) / 5
+        bound = 120 + made / 5
         self.until("Workloads left", lambda: self.sights.count(keys), lambda left: left == 0, within=bound)
         if tidy:
             self.until("namespaces left", lambda: len(self._left(ours)), lambda left: left == 0, within=bound)

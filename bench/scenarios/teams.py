@@ -52,7 +52,7 @@ def teams(stage: Stage, contestant: Contestant, options: Options, size: int, num
         if trouble:
             _end_trouble(stage)
         contestant.stop()
-        stage.clear(tidy=options.tidy)
+        stage.clear(size, tidy=options.tidy)
     return Teams(size, number, projects, each, troubled, troubled, found[0], found[1])
 
 

@@ -93,11 +93,12 @@ async def _play(given: argparse.Namespace, folder: Path, progress: Progress, tot
         while not _enough(given, total):
             people.begin_round((await rounds.look()).workloads)
             outcome = await rounds.play(planned(given.seed, number))
+            slowest = outcome.converged_in > max(total.converged, default=given.interval)
             total.add(outcome)
             if outcome.wrong:
                 _report(outcome, stage, progress, total)
                 return 1
-            if outcome.slow:
+            if outcome.slow or slowest:
                 progress.say(f"round {number} took {outcome.converged_in:.1f} s, at last for {outcome.last}")
             await people.tidy((await rounds.look()).workloads)
             progress.update(f"{total}: {total.by_kind()}")

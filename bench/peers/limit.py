@@ -13,6 +13,8 @@ import json
 import os
 import ssl
 import sys
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,10 @@ MERGE = {"Content-Type": "application/merge-patch+json"}
 Json = dict[str, Any]
 
 
+class _PlaceLostError(Exception):
+    """What came since is not known any more: all are told again."""
+
+
 class Client:
     """One server, as the bearer of a token."""
 
@@ -34,14 +40,28 @@ class Client:
         self.queue: asyncio.Queue[Json] = asyncio.Queue()
 
     async def watch(self) -> None:
-        """Every Workload that appears is in the queue, once."""
+        """Every Workload that appears is in the queue, once; a watch that the API server cut goes on where it was."""
+        seen: set[str] = set()
+        version = ""
+        while True:
+            with suppress(aiohttp.ClientError, _PlaceLostError):
+                async for found in self._appear(version):
+                    version = found["metadata"]["resourceVersion"]
+                    if found["metadata"]["uid"] not in seen and not found["metadata"].get("finalizers"):
+                        seen.add(found["metadata"]["uid"])
+                        self.queue.put_nowait(found["metadata"])
+                continue
+            version = ""
+
+    async def _appear(self, version: str) -> AsyncIterator[Json]:
         timeout = aiohttp.ClientTimeout(total=None, sock_read=None)
-        path = f"{GROUP}/workloads?watch=true&timeoutSeconds=86400"
+        path = f"{GROUP}/workloads?watch=true&timeoutSeconds=86400&resourceVersion={version}"
         async with self._http.get(path, timeout=timeout, read_bufsize=2**22) as answer:
             async for line in answer.content:
                 event = json.loads(line)
-                if event["type"] == "ADDED" and not event["object"]["metadata"].get("finalizers"):
-                    self.queue.put_nowait(event["object"]["metadata"])
+                if event["type"] == "ERROR":
+                    raise _PlaceLostError
+                yield event["object"]
 
     async def work(self) -> None:
         """One Workload after the other."""

@@ -22,7 +22,7 @@ from inferencekey_operator.inferencekey.roster import Roster
 from inferencekey_operator.keys import Key
 from inferencekey_operator.leader import LeadershipLostError
 from inferencekey_operator.logs import about
-from inferencekey_operator.observe import stake
+from inferencekey_operator.observe import settled, stake
 from inferencekey_operator.reconcile import Reconciler
 from inferencekey_operator.store import key_of
 from inferencekey_operator.workload import Workload
@@ -75,7 +75,8 @@ class Controller:
         for key in keys:
             if self._sharded:
                 self.world.store.revisit(key)
-            self.queue.add(key)
+            workload = self.world.store.get(key)
+            self.queue.add(key, urgent=workload is not None and not settled(workload))
         self.queue.start()
         log.info("in control of %d Workloads%s", len(keys), f", those of shard {shard}" if self._sharded else "")
 

@@ -19,6 +19,10 @@ from inferencekey_operator.workload import GROUP, PLURAL, VERSION
 
 log = logging.getLogger(__name__)
 
+WORKERS_STAY = 10.0
+"""Seconds that kopf's worker of an object waits for its next event. When one begins, the watch is not read for a turn
+or two of the loop, and those are long when there is much to do: with one second, almost each event of a thousand
+creations had a worker of its own, and whoever declared something meanwhile was heard of three seconds later."""
 ERROR_BACKOFFS = (1.0, 1.0, 2.0, 3.0, *[5.0] * 9)
 """Seconds. In kopf's own they grow to 21: for so long nobody would hear of an edit after the API server is back."""
 
@@ -55,7 +59,7 @@ def settings() -> kopf.OperatorSettings:
     chosen.persistence.progress_storage = _NoProgress()
     chosen.posting.enabled = False
     chosen.scanning.disabled = True
-    chosen.queueing.idle_timeout = 1.0
+    chosen.queueing.idle_timeout = WORKERS_STAY
     chosen.watching.server_timeout = 300
     chosen.watching.client_timeout = 330
     chosen.watching.reconnect_backoff = 1.0

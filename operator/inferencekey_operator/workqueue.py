@@ -2,8 +2,8 @@
 
 What client-go's work queue is, for asyncio: a key that is queued twice is worked once; a key that comes again while
 it is worked is worked again after; failures wait longer each time, with jitter. Two lanes: what people wait for
-overtakes rounds. Within a lane, groups take turns and none has more than its share in work, so that one slow group
-holds up nobody. The queue knows nothing of what a key means, nor why one is not admitted.
+overtakes rounds, but for a turn now and then. Within a lane, groups take turns and none has more than its share in
+work, so that one slow group holds up nobody. The queue knows nothing of what a key means, nor why one is not admitted.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from inferencekey_operator.logs import about
 log = logging.getLogger(__name__)
 
 LANES = ("urgent", "round")
+ROUNDS_TURN = 8
+"""One turn of so many is the rounds': whatever people declare, and for however long, drift is repaired meanwhile."""
 
 
 class _Lane:
@@ -71,6 +73,7 @@ class WorkQueue:
         self._work, self._waited, self._admits = work, waited, admits
         self._limit, self._share = limit, share
         self._lanes = (_Lane(), _Lane())
+        self._turns = 0
         self._queued: dict[Key, int] = {}
         self._since: dict[Key, float] = {}
         self._running: dict[Key, asyncio.Task[None]] = {}
@@ -203,10 +206,12 @@ class WorkQueue:
             self._running[key] = asyncio.create_task(self._run(key), name=f"ensure {key}")
 
     def _next(self) -> Key | None:
-        for number, lane in enumerate(self._lanes):
-            key = lane.pop(self._has_room, partial(self._waits, number))
+        self._turns += 1
+        for number in (1, 0) if self._turns % ROUNDS_TURN == 0 else (0, 1):
+            key = self._lanes[number].pop(self._has_room, partial(self._waits, number))
             if key is not None:
                 return key
+        self._turns -= 1
         return None
 
     def _waits(self, lane: int, key: Key) -> bool:

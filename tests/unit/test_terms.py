@@ -17,7 +17,7 @@ from inferencekey_operator.settings import Settings
 from inferencekey_operator.shards import shard_of
 from inferencekey_operator.workload import FINALIZER
 from inferencekey_operator.world import AskedAgainError, Terms
-from unit.builders import a_workload
+from unit.builders import a_workload, at_rest
 from unit.test_observe import Place, body_of
 from unit.virtual_time import virtual
 
@@ -81,6 +81,19 @@ async def test_a_shard_comes_and_goes() -> None:
     assert await process.looks() == [KEYS[3]]
     controller.begin(1, settled_in=0.0)
     assert await process.looks() == [KEYS[1]]
+
+
+@virtual
+async def test_what_is_not_settled_goes_first() -> None:
+    """Who lost the Lease amid a flood of declarations must not leave those that were in work for its end."""
+    process = Process()
+    team = KEYS[1].namespace
+    for name, rests in (("a-rests", True), ("b-waits", False), ("c-rests", True)):
+        workload = a_workload(namespace=team, name=name, uid=f"uid-{name}")
+        process.place.store.observe(body_of(at_rest(workload) if rests else workload))
+    process.controller.queue._limit = 1
+    process.controller.begin(1, settled_in=0.0)
+    assert [key.name for key in await process.looks()] == ["chat", "b-waits", "a-rests", "c-rests"]
 
 
 @virtual

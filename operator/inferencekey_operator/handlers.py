@@ -19,10 +19,11 @@ from inferencekey_operator.workload import GROUP, PLURAL, VERSION
 
 log = logging.getLogger(__name__)
 
-WORKERS_STAY = 10.0
+WORKERS_STAY = 3.0
 """Seconds that kopf's worker of an object waits for its next event. When one begins, the watch is not read for a turn
 or two of the loop, and those are long when there is much to do: with one second, almost each event of a thousand
-creations had a worker of its own, and whoever declared something meanwhile was heard of three seconds later."""
+creations had a worker of its own, and whoever declared something meanwhile was heard of three seconds later. With ten,
+all of the thousand had theirs at once, which took ten MiB."""
 ERROR_BACKOFFS = (1.0, 1.0, 2.0, 3.0, *[5.0] * 9)
 """Seconds. In kopf's own they grow to 21: for so long nobody would hear of an edit after the API server is back."""
 

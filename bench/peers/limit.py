@@ -14,7 +14,6 @@ import os
 import ssl
 import sys
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +43,15 @@ class Client:
         seen: set[str] = set()
         version = ""
         while True:
-            with suppress(aiohttp.ClientError, _PlaceLostError):
+            try:
                 async for found in self._appear(version):
                     version = found["metadata"]["resourceVersion"]
                     if found["metadata"]["uid"] not in seen and not found["metadata"].get("finalizers"):
                         seen.add(found["metadata"]["uid"])
                         self.queue.put_nowait(found["metadata"])
-                continue
-            version = ""
+            except (aiohttp.ClientError, _PlaceLostError):
+                version = ""
+            await asyncio.sleep(0.1)  # an API server that is away is not asked as fast as a loop can
 
     async def _appear(self, version: str) -> AsyncIterator[Json]:
         timeout = aiohttp.ClientTimeout(total=None, sock_read=None)

@@ -7,7 +7,6 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
-from inferencekey_operator import heap
 from inferencekey_operator import settings as options
 from inferencekey_operator.process import serve
 
@@ -34,16 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         sys.stdout.write(render())
         return 0
-    return asyncio.run(_run(options.read(run, given)))
-
-
-async def _run(settings: options.Settings) -> int:
-    heap.take_less()
-    tidying = asyncio.create_task(heap.give_back(), name="heap")
-    try:
-        return await serve(settings)
-    finally:
-        tidying.cancel()
+    return asyncio.run(serve(options.read(run, given)))
 
 
 if __name__ == "__main__":

@@ -70,15 +70,14 @@ class Controller:
 
     def begin(self, shard: int = 0, *, settled_in: float) -> None:
         """This process acts for a shard now; creations wait `settled_in` seconds for what another may have sent."""
-        now, term, keys = asyncio.get_running_loop().time(), self.terms.of_shard[shard], self._keys_of(shard)
+        now, term, workloads = asyncio.get_running_loop().time(), self.terms.of_shard[shard], self._of(shard)
         term.began, term.creates_from = now, now + settled_in
-        for key in keys:
+        for workload in workloads:
             if self._sharded:
-                self.world.store.revisit(key)
-            workload = self.world.store.get(key)
-            self.queue.add(key, urgent=workload is not None and not settled(workload))
+                self.world.store.revisit(workload.key)
+            self.queue.add(workload.key, urgent=not settled(workload))
         self.queue.start()
-        log.info("in control of %d Workloads%s", len(keys), f", those of shard {shard}" if self._sharded else "")
+        log.info("in control of %d Workloads%s", len(workloads), f", those of shard {shard}" if self._sharded else "")
 
     async def leave(self, shard: int) -> None:
         """This process acts for a shard no more: back when nothing of it is in work, and nothing will be."""
@@ -87,9 +86,9 @@ class Controller:
             return
         self.terms.of_shard[shard] = Term()
         await self.queue.drop(self.terms.foreign)
-        for key in self._keys_of(shard):
-            self.world.rosters.leave(key)
-            self.world.serving.forget(key)
+        for workload in self._of(shard):
+            self.world.rosters.leave(workload.key)
+            self.world.serving.forget(workload.key)
         for roster, parked in tuple(self._parked.items()):
             parked.difference_update([key for key in parked if self.terms.foreign(key)])
             if not parked:
@@ -104,9 +103,9 @@ class Controller:
     def _sharded(self) -> bool:
         return len(self.terms.of_shard) > 1
 
-    def _keys_of(self, shard: int) -> list[Key]:
+    def _of(self, shard: int) -> list[Workload]:
         term = self.terms.of_shard[shard]
-        return [workload.key for workload in self.world.store if self.terms.of(workload.namespace) is term]
+        return [workload for workload in self.world.store if self.terms.of(workload.namespace) is term]
 
     # -- triggers ----------------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
-"""How long to pause before a watch is begun anew: longer each time, until something is heard of it again.
+"""How long to pause before what broke off is begun anew: longer each time, until something is heard of it again.
 
-Must not know what is watched, nor what became of it but that.
+Must not know what that is, nor what became of it but that.
 """
 
 from __future__ import annotations

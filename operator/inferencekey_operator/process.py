@@ -18,8 +18,9 @@ from typing import Any
 
 import aiohttp
 
-from inferencekey_operator import logs
+from inferencekey_operator import heap, logs
 from inferencekey_operator.cluster import Body, Cluster, ClusterError
+from inferencekey_operator.patience import Patience
 from inferencekey_operator.probes import Probes
 from inferencekey_operator.settings import Settings
 from inferencekey_operator.watches import Namespaces
@@ -38,6 +39,7 @@ async def serve(settings: Settings) -> int:
     logs.configure(settings.log_level, settings.log_format)
     asyncio.get_running_loop().set_exception_handler(logs.unforeseen)
     sys.setrecursionlimit(MOST_NESTED)
+    heap.take_less()
     stop = asyncio.Event()
     _heed_signals(stop)
     try:
@@ -54,7 +56,8 @@ async def _serve(settings: Settings, stop: asyncio.Event, stack: AsyncExitStack)
     parts = wire(settings, cluster)
     stack.push_async_callback(parts.platforms.close)
     await _serve_probes(settings, parts, stack)
-    async with _background(*(reflector.run for reflector in parts.reflectors), parts.world.recorder.run):
+    reflectors = [reflector.run for reflector in parts.reflectors]
+    async with _background(*reflectors, parts.world.recorder.run, heap.give_back):
         for reflector in parts.reflectors:
             await _unless_stopped(reflector.listed.wait(), stop)
         for name in settings.namespace:
@@ -171,15 +174,15 @@ async def _read_namespaces_again(cluster: Cluster, namespaces: Namespaces, setti
 
 async def _patiently(attempt: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
     """Once more and once more, while it is stopped by trouble that passes."""
-    pause = 1.0
+    patience = Patience(shortest=1.0, longest=15.0, steady=60.0)
     while True:
+        patience.begin()
         try:
             return await attempt()
         except ClusterError as error:
             log.warning("the start waits for the API server: %s", error)
-            wait = max(pause, error.retry_after or 0.0)
-        await _unless_stopped(asyncio.sleep(wait), stop)
-        pause = min(pause * 2, 15.0)
+            wait = error.retry_after or 0.0
+        await _unless_stopped(patience.pause(wait), stop)
 
 
 async def _unless_stopped(waiting: Coroutine[Any, Any, object], stop: asyncio.Event) -> None:

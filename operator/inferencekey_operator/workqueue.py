@@ -3,7 +3,8 @@
 What client-go's work queue is, for asyncio: a key that is queued twice is worked once; a key that comes again while
 it is worked is worked again after; failures wait longer each time, with jitter. Two lanes: what people wait for
 overtakes rounds, but for a turn now and then. Within a lane, groups take turns and none has more than its share in
-work, so that one slow group holds up nobody. The queue knows nothing of what a key means, nor why one is not admitted.
+work, but each may have one: so however many are slow, they hold up nobody. The queue knows nothing of what a key means,
+nor why one is not admitted.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 LANES = ("urgent", "round")
 ROUNDS_TURN = 8
 """One turn of so many is the rounds': whatever people declare, and for however long, drift is repaired meanwhile."""
+BEYOND = 4
+"""Limits that are worked on at most, however many groups there are: a takeover may begin with thousands."""
 
 
 class _Lane:
@@ -56,7 +59,11 @@ class _Lane:
 
 
 class WorkQueue:
-    """`work` is called once per key at a time; at most `limit` calls run, at most `share` of them for one group."""
+    """`work` is called once per key at a time; at most `limit` calls run, at most `share` of them for one group.
+
+    Groups that have some in work have equal parts of the limit. Where it is used up, one that has none begins one
+    nevertheless, up to BEYOND limits: else six groups, each with its share of slow work, would be all that is worked.
+    """
 
     FIRST_DELAY = 1.0
     LONGEST_DELAY = 300.0
@@ -196,10 +203,7 @@ class WorkQueue:
             handle.cancel()
 
     def _pump(self) -> None:
-        while self._open and len(self._running) < self._limit:
-            key = self._next()
-            if key is None:
-                return
+        while self._open and (key := self._next()) is not None:
             self._began[key] = now = asyncio.get_running_loop().time()
             self._waited(LANES[self._queued.pop(key)], now - self._since.pop(key))
             self._per_group[key.namespace] = self._per_group.get(key.namespace, 0) + 1
@@ -219,7 +223,10 @@ class WorkQueue:
         return self._queued.get(key) == lane and key not in self._running
 
     def _has_room(self, group: str) -> bool:
-        return self._per_group.get(group, 0) < self._share
+        in_work, limit = self._per_group.get(group, 0), self._limit
+        if in_work == 0:
+            return len(self._running) < BEYOND * limit
+        return in_work < min(self._share, limit // len(self._per_group)) and len(self._running) < limit
 
     async def _run(self, key: Key) -> None:
         try:

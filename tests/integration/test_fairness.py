@@ -1,4 +1,4 @@
-"""One that is bad among two hundred that are not: a credential, a Workload, a whole project that is slow.
+"""One that is bad among two hundred that are not: a credential, a Workload, a whole project that is slow; or several.
 
 The same edits of the same good Workloads, some of each team, are made alone and beside each evil. What they ask of the
 platform must be the same, and the time that they take of the same order.
@@ -28,7 +28,7 @@ EACH = 40
 EDITED = 8
 """Good Workloads of each team, and how many of them a run edits."""
 SLOW = 200
-"""Workloads of the slow project: more than are worked on at a time."""
+"""Workloads of the slow project, or of all of them: more than are worked on at a time."""
 LATENCY = 10.0
 """Seconds for each call about the slow project."""
 AT_ONCE = 8
@@ -140,13 +140,18 @@ def test_one_bad_workload(crowd: Crowd, good: Good, reference: Run) -> None:
     crowd.platform.clear_faults()
 
 
-def test_one_slow_project(crowd: Crowd, good: Good, reference: Run, platform: Admin, operator: Operator) -> None:
-    """Its calls take ten seconds each, and there are more of its Workloads than are worked on at a time."""
-    slow = crowd.team()
-    with behaving(platform, project_latency={slow.name: LATENCY}):
-        crowd.declare(*((slow.name, f"slow-{number:03}") for number in range(SLOW)))
-        eventually(lambda: slow.calls("create"), within=30)  # from now on, each of them waits for a call of its own
+@pytest.mark.parametrize("projects", [1, 8])
+def test_slow_projects(
+    projects: int, *, crowd: Crowd, good: Good, reference: Run, platform: Admin, operator: Operator
+) -> None:
+    """Their calls take ten seconds each, and there are more of their Workloads than are worked on at a time."""
+    slow = [crowd.team() for _ in range(projects)]
+    with behaving(platform, project_latency={team.name: LATENCY for team in slow}):
+        crowd.declare(*((team.name, f"slow-{number:03}") for number in range(SLOW // projects) for team in slow))
+        for team in slow:
+            eventually(lambda team=team: team.calls("create"), within=30)  # each waits for a call of its own now
         run = good.run()
         _expect_alike(run, reference)
-        assert [call for call in slow.calls("create") if call["seconds"] is None], "nothing was slow any more"
+        calls = [call for team in slow for call in team.calls("create")]
+        assert [call for call in calls if call["seconds"] is None], "nothing was slow any more"
     operator.kill()  # it would finish what is in work first, and that is slow

@@ -28,9 +28,10 @@ from controlplane.children import bound_to_us
 
 _GRACE_SECONDS = 5.0
 _AT_END_SECONDS = 120.0
-_GO = {"GOGC": "400", "GOMEMLIMIT": "2GiB"}
-"""A quarter of the API server's work is to collect garbage where that is not told to wait for more of it. A whole run
-of the tests needs 1 GB; a limit close to that would have it collected all the time."""
+_MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+_GO = {"GOGC": "400", "GOMEMLIMIT": str(_MEMORY // 3)}
+"""A quarter of the API server's work is to collect garbage where that is not told to wait for more of it. With a
+limit that it comes close to it does little else: a thousand Workloads that come and go take it to 2 GB."""
 
 
 @dataclass

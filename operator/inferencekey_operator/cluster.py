@@ -68,6 +68,11 @@ class ClusterError(Exception):
         return self.status == 404
 
     @property
+    def gone_by(self) -> bool:
+        """What was asked for is too long ago: a watch begins anew with a list."""
+        return self.status == 410
+
+    @property
     def terminating(self) -> bool:
         """The namespace is going away, and takes no new objects."""
         return self.status == 403 and "because it is being terminated" in str(self)

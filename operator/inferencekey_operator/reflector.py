@@ -15,7 +15,8 @@ from inferencekey_operator.patience import Patience
 
 log = logging.getLogger(__name__)
 
-LONGEST_PAUSE = 15.0
+LONGEST_PAUSE = 5.0
+"""Seconds. It has grown to that when an API server comes back after an outage, and for so long nothing is heard."""
 _SAME_PLACE = frozenset({0, 429, 500, 502, 503})
 """What says nothing against the place where a watch had got to; after anything else a list is made anew."""
 
@@ -53,7 +54,7 @@ class Reflector:
         """Never returns; trouble with the API server is waited out."""
         while True:
             self._patience.begin()
-            at_least = 0.0
+            at_least, before = 0.0, self._version
             try:
                 await self._follow()
             except ClusterError as error:
@@ -61,6 +62,8 @@ class Reflector:
                 at_least = error.retry_after or 0.0
                 if error.status not in _SAME_PLACE:
                     self._version = ""
+                if error.gone_by and before:
+                    self._patience.hear()  # it answers, and to a list it will say more
             except Exception:  # whatever it was, one that never hears again of its Secrets is worse off
                 log.exception("an unforeseen error in the watch of %s; it begins with a list", self._path)
                 self._version = ""

@@ -116,6 +116,25 @@ async def test_a_place_that_is_not_known_any_more_is_left(status: int) -> None:
 
 
 @virtual
+async def test_a_place_that_expired_in_an_outage_is_left_at_once() -> None:
+    """However long the pauses have become: the server answers again."""
+    outage, expired = [[ClusterError(0, "refused")] for _ in range(6)], [ClusterError(410, "too old")]
+    cluster = Scripted([added("one", "8")], *outage, expired, [added("two", "7")])
+    await watched(cluster, 30)
+    assert [version for _, version in cluster.opened][:9] == ["7", *["8"] * 7, "7"]
+    assert cluster.opened[7][0] - cluster.opened[6][0] >= LONGEST_PAUSE
+    assert cluster.lists[1] - cluster.opened[7][0] <= 1.0
+
+
+@virtual
+async def test_a_server_that_takes_no_place_is_not_asked_without_end() -> None:
+    """Not even that of the list that it has just made."""
+    cluster = Scripted(*([ClusterError(410, "too old")] for _ in range(1_000)))
+    await watched(cluster, 60)
+    assert len(cluster.lists) <= 60 / LONGEST_PAUSE + 6
+
+
+@virtual
 async def test_the_servers_wish_is_heeded() -> None:
     """It said how long it wants to be left alone."""
     cluster = Scripted([ClusterError(429, "busy", retry_after=7.0)])

@@ -68,8 +68,8 @@ class ClusterError(Exception):
         return self.status == 404
 
     @property
-    def gone_by(self) -> bool:
-        """What was asked for is too long ago: a watch begins anew with a list."""
+    def expired(self) -> bool:
+        """The place where a watch was to go on is too long ago: it begins anew with a list."""
         return self.status == 410
 
     @property

@@ -62,8 +62,8 @@ class Reflector:
                 at_least = error.retry_after or 0.0
                 if error.status not in _SAME_PLACE:
                     self._version = ""
-                if error.gone_by and before:
-                    self._patience.hear()  # it answers, and to a list it will say more
+                if error.expired and before:
+                    self._patience.hear()  # the server answers: the list that is due need not wait
             except Exception:  # whatever it was, one that never hears again of its Secrets is worse off
                 log.exception("an unforeseen error in the watch of %s; it begins with a list", self._path)
                 self._version = ""

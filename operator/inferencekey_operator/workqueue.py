@@ -127,7 +127,8 @@ class WorkQueue:
         self.adds += 1
         if key not in self._running:
             self._lanes[lane].push(key)
-            self._pump()
+            if self._has_room(key.namespace):  # else nothing can begin that could not before
+                self._pump()
 
     def add_after(self, key: Key, seconds: float, *, urgent: bool = False) -> None:
         """Work `key` in `seconds`, unless it is queued anyway. An earlier delay of it is replaced."""
@@ -203,7 +204,7 @@ class WorkQueue:
             handle.cancel()
 
     def _pump(self) -> None:
-        while self._open and (key := self._next()) is not None:
+        while self._open and len(self._running) < BEYOND * self._limit and (key := self._next()) is not None:
             self._began[key] = now = asyncio.get_running_loop().time()
             self._waited(LANES[self._queued.pop(key)], now - self._since.pop(key))
             self._per_group[key.namespace] = self._per_group.get(key.namespace, 0) + 1
@@ -223,10 +224,11 @@ class WorkQueue:
         return self._queued.get(key) == lane and key not in self._running
 
     def _has_room(self, group: str) -> bool:
-        in_work, limit = self._per_group.get(group, 0), self._limit
+        in_work = self._per_group.get(group, 0)
         if in_work == 0:
-            return len(self._running) < BEYOND * limit
-        return in_work < min(self._share, limit // len(self._per_group)) and len(self._running) < limit
+            return True
+        part = min(self._share, self._limit // len(self._per_group))
+        return in_work < part and len(self._running) < self._limit
 
     async def _run(self, key: Key) -> None:
         try:

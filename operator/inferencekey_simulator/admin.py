@@ -89,8 +89,8 @@ class Admin:
         body = {"workloads": [{"project": project, **row} for row in rows]}
         return len(self._call("POST", "workloads", body))
 
-    def edit(self, project: str, slug: str, **fields: Any) -> Json:
-        """Change fields unchecked; `**{"config.command": …}` reaches inside. Return the workload."""
+    def edit(self, project: str, slug: str, /, **fields: Any) -> Json:
+        """Change fields unchecked and return the workload; `**{"config.command": …}` reaches inside a field."""
         edited: Json = self._call("PATCH", _workload(project, slug), fields)
         return edited
 

@@ -45,6 +45,7 @@ class Row:
 
 @dataclass(eq=False, slots=True)
 class _Shelf:
+    rows: dict[Row, None] = field(default_factory=dict)
     by_slug: dict[str, Row] = field(default_factory=dict)
     listing: bytes | None = None
 
@@ -76,11 +77,10 @@ class Inventory:
     def put(self, row: Row, encode: Callable[[Fields], bytes]) -> None:
         """File a new row, or file an existing one anew after its fields changed."""
         shelf = self._shelves.setdefault(row.project, _Shelf())
-        slug = str(row.fields["slug"])
-        if slug != row.slug:
-            shelf.by_slug.pop(row.slug, None)
-            row.slug = slug
-        shelf.by_slug[slug] = row
+        shelf.by_slug.pop(row.slug, None)
+        row.slug = str(row.fields["slug"])
+        shelf.by_slug[row.slug] = row
+        shelf.rows[row] = None
         shelf.listing = None
         self._by_id[row.id] = row
         row.encoded = encode(row.fields)
@@ -89,6 +89,7 @@ class Inventory:
         """Take a row away."""
         shelf = self._shelves[row.project]
         del shelf.by_slug[row.slug]
+        del shelf.rows[row]
         del self._by_id[row.id]
         shelf.listing = None
         row.removed = True
@@ -98,24 +99,24 @@ class Inventory:
         names = [project] if project is not None else list(self._shelves)
         for name in names:
             if name in self._shelves:
-                yield from self._shelves[name].by_slug.values()
+                yield from self._shelves[name].rows
 
     def count(self, project: str) -> int:
         """Return how many rows a project has."""
-        return len(self._shelves[project].by_slug) if project in self._shelves else 0
+        return len(self._shelves[project].rows) if project in self._shelves else 0
 
     def listing(self, project: str) -> bytes:
         """Return the rows of a project as one JSON array."""
         shelf = self._shelves[project]
         if shelf.listing is None:
-            shelf.listing = b"[" + b",".join(row.encoded for row in shelf.by_slug.values()) + b"]"
+            shelf.listing = b"[" + b",".join(row.encoded for row in shelf.rows) + b"]"
         return shelf.listing
 
     def encode_again(self, encode: Callable[[Fields], bytes]) -> None:
         """Make every row's JSON anew, after the way of writing it changed."""
         for shelf in self._shelves.values():
             shelf.listing = None
-            for row in shelf.by_slug.values():
+            for row in shelf.rows:
                 row.encoded = encode(row.fields)
 
 

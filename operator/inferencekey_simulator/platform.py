@@ -15,6 +15,7 @@ from inferencekey_simulator import rules
 from inferencekey_simulator.clock import Clock
 from inferencekey_simulator.credentials import DEFAULT_SCOPES, READ_SCOPES, WRITE_SCOPES, Keyring
 from inferencekey_simulator.faults import Faults
+from inferencekey_simulator.fields import edited, shape
 from inferencekey_simulator.inventory import Fields, Inventory, Row, to_json
 from inferencekey_simulator.journal import Journal
 from inferencekey_simulator.readiness import Held, Progress, Readiness, Reading
@@ -89,7 +90,7 @@ class Platform:
         now = self.clock.timestamp()
         identity = {"id": f"wl_{secrets.token_hex(10)}", "created_at": now, "updated_at": now}
         place = {"project_id": project_id(project), "project_slug": project}
-        complete = _shape() | place | identity | fields | {"slug": slug, "workload_slug": slug}
+        complete = shape() | place | identity | fields | {"slug": slug, "workload_slug": slug}
         row = Row(project, slug, complete, self._beginning())
         self.inventory.put(row, self._encoded)
         self.on_change()
@@ -98,14 +99,14 @@ class Platform:
     def edit(self, row: Row, changes: Fields) -> Row:
         """Change any fields, `config.command` naming one inside another.
 
-        The slug may change to one that is free, the id never: ValueError.
+        A new slug is also the `workload_slug`, unless that is given. ValueError for a slug that is taken and for
+        another id.
         """
-        fields = {**row.fields, "updated_at": self.clock.timestamp()}
-        for name, value in changes.items():
-            fields = _with_value(fields, name.split("."), value)
+        fields = edited({**row.fields, "updated_at": self.clock.timestamp()}, changes)
         if fields["id"] != row.id:
             raise ValueError("the id of a workload cannot be changed")
-        if self.inventory.lookup(row.project, str(fields["slug"])) not in (row, None):
+        slug = str(fields["slug"])
+        if slug != row.slug and self.inventory.lookup(row.project, slug) is not None:
             raise ValueError(f"the slug {fields['slug']!r} is taken")
         return self._changed(row, fields)
 
@@ -217,34 +218,3 @@ class Platform:
 def project_id(project: str) -> str:
     """Return the identifier of a project, always the same for the same slug."""
     return f"prj_{hashlib.sha256(project.encode()).hexdigest()[:16]}"
-
-
-def _shape() -> Fields:
-    """Return the fields of an answer in their usual order, with the values of what nobody declared."""
-    return {
-        "id": None,
-        "name": "",
-        "description": None,
-        "slug": "",
-        "project_id": None,
-        "project_slug": None,
-        "workload_slug": "",
-        "task_type": "text2text",
-        "backend": "vllm",
-        "model_name": "",
-        "config": {},
-        "worker_id": None,
-        "gpu_resource_id": None,
-        "execution_policy": "fixed",
-        "execution_policy_config": {"replicas": 1},
-        "created_at": None,
-        "updated_at": None,
-    }
-
-
-def _with_value(fields: Fields, path: list[str], value: Any) -> Fields:
-    head, *rest = path
-    if rest:
-        inner = fields.get(head)
-        value = _with_value(inner if isinstance(inner, dict) else {}, rest, value)
-    return fields | {head: value}

@@ -284,11 +284,23 @@ def test_the_dashboard_can_rename_a_slug(platform: Platform, token: str) -> None
     platform.create(token, PROJECT, BODY | {"slug": "taken"})
     platform.edit(row, {"slug": "new"})
     assert platform.row(PROJECT, "new") is row
+    assert (row.fields["slug"], row.fields["workload_slug"]) == ("new", "new")
     assert platform.inventory.lookup(PROJECT, "bot") is None
     with pytest.raises(ValueError, match="taken"):
         platform.edit(row, {"slug": "taken"})
     with pytest.raises(ValueError, match="id"):
         platform.edit(row, {"id": "wl_other"})
+
+
+def test_a_renamed_workload_keeps_its_place(platform: Platform, token: str) -> None:
+    """A new slug does not change the order of a list; an explicit workload_slug is kept."""
+    row = platform.create(token, PROJECT, BODY)
+    platform.create(token, PROJECT, BODY | {"slug": "younger"})
+    platform.edit(row, {"slug": "new", "workload_slug": "other"})
+    assert [(each["slug"], each["workload_slug"]) for each in listed(platform, token)] == [
+        ("new", "other"),
+        ("younger", "younger"),
+    ]
 
 
 def refusal(platform: Platform, token: str | None, project: str = PROJECT) -> tuple[int, str]:

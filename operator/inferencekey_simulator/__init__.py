@@ -10,7 +10,7 @@ open can be chosen (`settings`), and what goes wrong in real life can be asked f
 - From outside: the HTTP calls of `admin_api`, or `admin.Admin(url)`.
 
 The parts, from the inside out: `rules` (what is accepted), `fields` (what the platform fills in), `inventory`
-(the rows), `readiness`, `credentials`, `faults` and
+(the rows), `lists` (what a list shows, with `lag` and `pages`), `readiness`, `credentials`, `faults` and
 `journal` (the record of requests) make up `platform.Platform`, which knows nothing of HTTP. `control_plane`,
 `data_plane` (with `answers`) and `admin_api` are its routes, `streams` the open readiness streams, `gate`
 and `interference` what every request passes through, `app` puts all of it together. `state_file` keeps a

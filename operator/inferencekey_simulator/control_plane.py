@@ -11,6 +11,7 @@ from aiohttp import web
 
 from inferencekey_simulator.inventory import Row
 from inferencekey_simulator.keys import PLATFORM, STREAMS
+from inferencekey_simulator.platform import Platform
 from inferencekey_simulator.refusal import RefusedError, bad_request
 
 
@@ -54,8 +55,9 @@ async def json_object(request: web.Request) -> dict[str, Any]:
 
 
 async def _list(request: web.Request) -> web.Response:
-    body = request.app[PLATFORM].list_workloads(bearer(request), request.match_info["project"])
-    return web.Response(body=body, content_type="application/json")
+    platform = request.app[PLATFORM]
+    body = platform.list_workloads(bearer(request), request.match_info["project"])
+    return web.Response(body=body, content_type="application/json", headers=_next_page(request, platform))
 
 
 async def _create(request: web.Request) -> web.Response:
@@ -78,6 +80,14 @@ async def _readiness(request: web.Request) -> web.StreamResponse:
     platform = request.app[PLATFORM]
     row = platform.readiness(bearer(request), request.match_info["project"], request.match_info["slug"])
     return await request.app[STREAMS].serve(request, platform, row)
+
+
+def _next_page(request: web.Request, platform: Platform) -> dict[str, str]:
+    """Return the header that leads to the rows that a list left out, where the platform pages that way."""
+    cursor = platform.lists.cursor
+    if platform.settings.pages != "link" or cursor is None:
+        return {}
+    return {"Link": f'<{request.rel_url.raw_path}?cursor={cursor}>; rel="next"'}
 
 
 def _answer(row: Row, status: int) -> web.Response:

@@ -7,6 +7,7 @@ about what a row may hold.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ class Row:
     """One workload: its wire fields, where it stands, and who wants to know when that changes.
 
     `slug` is the key it is filed under; `encoded` its JSON as answered; `removed` is set when it is deleted.
+    `number` is its place among all rows, oldest first.
     """
 
     project: str
@@ -30,6 +32,7 @@ class Row:
     readiness: Readiness
     encoded: bytes = b""
     removed: bool = False
+    number: int = 0
     watchers: set[Callable[[], None]] = field(default_factory=set)
 
     @property
@@ -56,6 +59,7 @@ class Inventory:
     def __init__(self) -> None:
         self._by_id: dict[str, Row] = {}
         self._shelves: dict[str, _Shelf] = {}
+        self._numbers = itertools.count(1)
 
     def open(self, project: str) -> None:
         """Make a project known, empty, unless it is known already."""
@@ -80,6 +84,7 @@ class Inventory:
         shelf.by_slug.pop(row.slug, None)
         row.slug = str(row.fields["slug"])
         shelf.by_slug[row.slug] = row
+        row.number = row.number or next(self._numbers)
         shelf.rows[row] = None
         shelf.listing = None
         self._by_id[row.id] = row
@@ -100,10 +105,6 @@ class Inventory:
         for name in names:
             if name in self._shelves:
                 yield from self._shelves[name].rows
-
-    def count(self, project: str) -> int:
-        """Return how many rows a project has."""
-        return len(self._shelves[project].rows) if project in self._shelves else 0
 
     def listing(self, project: str) -> bytes:
         """Return the rows of a project as one JSON array."""

@@ -18,6 +18,7 @@ from inferencekey_simulator.faults import Faults
 from inferencekey_simulator.fields import edited, shape
 from inferencekey_simulator.inventory import Fields, Inventory, Row, to_json
 from inferencekey_simulator.journal import Journal
+from inferencekey_simulator.lists import Lists
 from inferencekey_simulator.readiness import Held, Progress, Readiness, Reading
 from inferencekey_simulator.refusal import RefusedError, not_found
 from inferencekey_simulator.settings import Phase, Settings
@@ -37,17 +38,15 @@ class Platform:
         self.faults = Faults()
         self.journal = Journal(self.clock)
         self.inventory = Inventory()
+        self.lists = Lists(self.inventory, self.clock)
         self.on_change: Callable[[], None] = lambda: None
 
     # The control plane. `token` is the bearer token as it came, or None.
 
     def list_workloads(self, token: str | None, project: str) -> bytes:
-        """Return a project's workloads as JSON, in the shape that the settings ask for."""
+        """Return a project's workloads as JSON, as the settings have lists show them."""
         project = self._allowed(token, project, READ_SCOPES)
-        if self.settings.list_shape == "null" and self.inventory.count(project) == 0:
-            return b"null"
-        listing = self.inventory.listing(project)
-        return b'{"workloads":' + listing + b"}" if self.settings.list_shape == "object" else listing
+        return self.lists.answer(project, self.settings, self._encoded)
 
     def create(self, token: str | None, project: str, body: Fields) -> Row:
         """Create a workload. A slug that is taken is no refusal: the new one gets `-1`, `-2`, … behind it."""
@@ -93,6 +92,7 @@ class Platform:
         complete = shape() | place | identity | fields | {"slug": slug, "workload_slug": slug}
         row = Row(project, slug, complete, self._beginning())
         self.inventory.put(row, self._encoded)
+        self.lists.note(row, "create", None, complete, self.settings.list_lag)
         self.on_change()
         return row
 
@@ -113,6 +113,7 @@ class Platform:
     def remove(self, row: Row) -> None:
         """Take a workload away, whoever wants it."""
         self.inventory.remove(row)
+        self.lists.note(row, "delete", row.fields, None, self.settings.list_lag)
         self.keyring.forget_keys(row.id)
         row.notify()
         self.on_change()
@@ -144,7 +145,8 @@ class Platform:
 
     def configure(self, changes: dict[str, Any]) -> Settings:
         """Change settings; raises ValueError for what does not fit."""
-        self.settings = self.settings.patched(changes)
+        before, self.settings = self.settings, self.settings.patched(changes)
+        self.lists.configured(before, self.settings)
         if {"omit_null", "extra_fields"} & changes.keys():
             self.inventory.encode_again(self._encoded)
         return self.settings
@@ -199,8 +201,9 @@ class Platform:
         return candidate
 
     def _changed(self, row: Row, fields: Fields) -> Row:
-        row.fields = fields
+        before, row.fields = row.fields, fields
         self.inventory.put(row, self._encoded)
+        self.lists.note(row, "update", before, fields, self.settings.list_lag)
         row.notify()
         self.on_change()
         return row

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 Phase = Literal["scheduling", "provisioning", "bootstrapping", "ready", "error"]
 Building = Literal["scheduling", "provisioning", "bootstrapping"]
+Pages = Literal["off", "next_cursor", "has_more", "total", "link"]
+_BY_KEY = frozenset({"readiness", "list_lag"})
 
 
 class _Strict(BaseModel):
@@ -56,6 +58,19 @@ class Normalisation(_Strict):
     value: Any = None
 
 
+class ListLag(_Strict):
+    """How many seconds after a change lists show it, for each kind of change; 0 shows it immediately."""
+
+    create: NonNegativeFloat = 0.0
+    update: NonNegativeFloat = 0.0
+    delete: NonNegativeFloat = 0.0
+
+    @property
+    def is_set(self) -> bool:
+        """Whether any kind of change lags."""
+        return bool(self.create or self.update or self.delete)
+
+
 class Settings(_Strict):
     """The behaviour that can be chosen.
 
@@ -67,6 +82,11 @@ class Settings(_Strict):
     `extra_config`, `extra_policy_config`: keys the server adds inside `config` and
     `execution_policy_config` unless they were sent; `extra_fields`: further top-level fields of every
     answer. `normalise`: see Normalisation.
+
+    What lists show: `list_lag`: see ListLag. `stale_replicas`: only every second list of a project lags; the
+    first is fresh. `pages`: a list with more than `page_size` rows answers only the first page, and says so
+    in this form, which takes the place of `list_shape`. `extra_rows`: rows that every list of every project
+    ends with, exactly as given.
     """
 
     error_form: Literal["string", "object", "text"] = "object"
@@ -80,15 +100,21 @@ class Settings(_Strict):
     extra_policy_config: dict[str, Any] = Field(default_factory=dict)
     extra_fields: dict[str, Any] = Field(default_factory=dict)
     normalise: tuple[Normalisation, ...] = ()
+    list_lag: ListLag = ListLag()
+    stale_replicas: bool = False
+    pages: Pages = "off"
+    page_size: PositiveInt = 2
+    extra_rows: tuple[dict[str, Any], ...] = ()
 
     def patched(self, changes: dict[str, Any]) -> Settings:
-        """Return these settings with some replaced; `readiness` is patched key by key, everything else whole.
+        """Return these settings with some replaced: `readiness` and `list_lag` key by key, everything else whole.
 
         Raises pydantic.ValidationError (a ValueError) for an unknown name or a value that does not fit.
         """
-        values = self.model_dump() | changes
-        if isinstance(changes.get("readiness"), dict):
-            values["readiness"] = self.readiness.model_dump() | changes["readiness"]
+        values = self.model_dump()
+        for name, value in changes.items():
+            by_key = name in _BY_KEY and isinstance(value, dict)
+            values[name] = values[name] | value if by_key else value
         return Settings.model_validate(values)
 
     def latency_of(self, project: str | None) -> float:

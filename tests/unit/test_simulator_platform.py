@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from inferencekey_simulator.clock import Clock
 from inferencekey_simulator.credentials import generated, redacted, shown
 from inferencekey_simulator.inventory import to_json
 from inferencekey_simulator.platform import Platform, project_id
 from inferencekey_simulator.refusal import RefusedError
 from inferencekey_simulator.rules import canonical_slug
 from inferencekey_simulator.settings import Settings
+from unit.manual_time import Time
 
 PROJECT = "acme"
 BODY = {"name": "Bot", "slug": "bot", "backend": "vllm", "model_name": "llama-3"}
@@ -21,17 +21,6 @@ CLOUD = {
     "max_hourly_cost_usd": 5.0,
     "workers": {"source": "cloud", "cloud_pool": {"gpu_pool": ["A100"], "max_hourly_cost_usd": 5.0}},
 }
-
-
-class Time:
-    """A time that only moves when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def clock(self) -> Clock:
-        """Return a clock that shows this time."""
-        return Clock(monotonic=lambda: self.now, wall=lambda: self.now)
 
 
 @pytest.fixture
@@ -434,15 +423,26 @@ def test_watchers_hear_of_phases_and_of_the_end(platform: Platform, token: str) 
 
 def test_settings_are_checked() -> None:
     """An unknown name, also inside readiness, is an error and changes nothing."""
-    for wrong in ({"latencyy": 1}, {"readiness": {"speed": 1}}, {"error_form": "xml"}, {"latency": -1}):
+    for wrong in (
+        {"latencyy": 1},
+        {"readiness": {"speed": 1}},
+        {"error_form": "xml"},
+        {"latency": -1},
+        {"list_lag": {"create": -1}},
+        {"list_lag": {"rename": 1}},
+        {"list_lag": 1},
+        {"page_size": 0},
+    ):
         with pytest.raises(ValueError, match="validation error"):
             Settings().patched(wrong)
 
 
-def test_readiness_settings_are_patched_key_by_key() -> None:
+def test_nested_settings_are_patched_key_by_key() -> None:
     """A change of one duration leaves the others."""
-    settings = Settings().patched({"readiness": {"scheduling": 9}}).patched({"readiness": {"error": "x"}})
+    settings = Settings().patched({"readiness": {"scheduling": 9}, "list_lag": {"create": 7}})
+    settings = settings.patched({"readiness": {"error": "x"}, "list_lag": {"delete": 8}})
     assert (settings.readiness.scheduling, settings.readiness.error) == (9, "x")
+    assert settings.list_lag.model_dump() == {"create": 7, "update": 0, "delete": 8}
 
 
 def test_latency_per_project() -> None:
@@ -454,7 +454,7 @@ def test_latency_per_project() -> None:
 def test_ten_thousand_rows_are_listed_from_what_was_made_before(
     platform: Platform, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One more create makes the JSON of one row, not of all."""
+    """One more create makes the JSON of one row, not of all, and a list makes none."""
     made: list[bytes] = []
 
     def counted(value: object) -> bytes:
@@ -465,4 +465,5 @@ def test_ten_thousand_rows_are_listed_from_what_was_made_before(
     for number in range(10_000):
         platform.create(token, PROJECT, BODY | {"slug": f"w{number}"})
     assert len(listed(platform, token)) == 10_000
+    assert platform.list_workloads(token, PROJECT) is platform.list_workloads(token, PROJECT)
     assert len(made) == 10_000

@@ -12,7 +12,7 @@ open can be chosen (`settings`), and what goes wrong in real life can be asked f
 The parts, from the inside out: `rules` (what is accepted), `fields` (what the platform fills in), `inventory`
 (the rows), `lists` (what a list shows, with `lag` and `pages`), `readiness`, `credentials`, `faults` and
 `journal` (the record of requests) make up `platform.Platform`, which knows nothing of HTTP. `control_plane`,
-`data_plane` (with `answers`) and `admin_api` are its routes, `streams` the open readiness streams, `gate`
-and `interference` what every request passes through, `app` puts all of it together. `state_file` keeps a
-platform in a file.
+`data_plane` (with `answers`) and `admin_api` are its routes, `streams` the open readiness streams, `gate`,
+`interference` and `dates` what every request passes through, `app` puts all of it together. `state_file`
+keeps a platform in a file.
 """

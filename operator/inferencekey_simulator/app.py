@@ -18,6 +18,7 @@ from aiohttp import web
 from inferencekey_simulator.admin_api import add_admin_api
 from inferencekey_simulator.control_plane import add_control_plane
 from inferencekey_simulator.data_plane import add_data_plane
+from inferencekey_simulator.dates import dating
 from inferencekey_simulator.gate import gate
 from inferencekey_simulator.keys import PLATFORM, STREAMS
 from inferencekey_simulator.platform import Platform
@@ -34,6 +35,7 @@ def create_app(platform: Platform) -> web.Application:
     add_control_plane(app.router)
     add_data_plane(app.router)
     add_admin_api(app.router)
+    app.on_response_prepare.append(dating(platform))
     app.on_shutdown.append(_drop_streams)
     return app
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import formatdate
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,11 @@ class Clock:
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
 
-    def timestamp(self) -> str:
-        """Return the wall time as RFC 3339 in UTC, with microseconds."""
-        moment = datetime.fromtimestamp(self.wall(), UTC)
+    def timestamp(self, skew: float = 0.0) -> str:
+        """Return the wall time plus `skew` seconds as RFC 3339 in UTC, with microseconds."""
+        moment = datetime.fromtimestamp(self.wall() + skew, UTC)
         return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+    def http_date(self, skew: float = 0.0) -> str:
+        """Return the wall time plus `skew` seconds in the form of the `Date` header."""
+        return formatdate(self.wall() + skew, usegmt=True)

@@ -1,6 +1,7 @@
 """The wire fields of a row that the platform fills in itself.
 
-Decides their usual order and values, and how a dotted name reaches inside a field. Pure functions.
+Decides their usual order and values, how `created_at` is spelled, and how a dotted name reaches inside a field.
+Pure functions.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from inferencekey_simulator.inventory import Fields
+from inferencekey_simulator.settings import CreatedAt
 
 
 def shape() -> Fields:
@@ -31,6 +33,15 @@ def shape() -> Fields:
         "created_at": None,
         "updated_at": None,
     }
+
+
+def created_at(timestamp: str, form: CreatedAt) -> str | None:
+    """Return the time of a creation as a row spells it."""
+    if form == "naive":
+        return timestamp.removesuffix("Z")
+    if form == "year_1":
+        return "0001-01-01T00:00:00Z"
+    return None if form == "missing" else timestamp
 
 
 def edited(fields: Fields, changes: Fields) -> Fields:

@@ -15,6 +15,7 @@ from inferencekey_simulator.faults import Fault
 from inferencekey_simulator.inventory import to_json
 
 DROP_AFTER = web.RequestKey("drop_after", int)
+DATE_GIVEN = web.RequestKey("date_given", bool)
 
 
 class Cut(web.Response):
@@ -29,7 +30,7 @@ async def interfere(fault: Fault, request: web.Request, handler: Handler) -> web
         return response
     await asyncio.sleep(fault.seconds)
     if fault.action == "respond":
-        return _canned(fault)
+        return _canned(fault, request)
     if fault.action == "cut_before":
         return cut(request)
     if fault.action == "enormous":
@@ -56,7 +57,9 @@ async def _spoiled(fault: Fault, request: web.Request, response: web.StreamRespo
     return response
 
 
-def _canned(fault: Fault) -> web.Response:
+def _canned(fault: Fault, request: web.Request) -> web.Response:
+    if "date" in map(str.lower, fault.headers):
+        request[DATE_GIVEN] = True
     if isinstance(fault.body, str):
         return web.Response(status=fault.status, headers=fault.headers, text=fault.body)
     body = to_json(fault.body) if fault.body is not None else b""

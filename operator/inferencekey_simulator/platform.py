@@ -15,7 +15,7 @@ from inferencekey_simulator import rules
 from inferencekey_simulator.clock import Clock
 from inferencekey_simulator.credentials import DEFAULT_SCOPES, READ_SCOPES, WRITE_SCOPES, Keyring
 from inferencekey_simulator.faults import Faults
-from inferencekey_simulator.fields import edited, shape
+from inferencekey_simulator.fields import created_at, edited, shape
 from inferencekey_simulator.inventory import Fields, Inventory, Row, to_json
 from inferencekey_simulator.journal import Journal
 from inferencekey_simulator.lists import Lists
@@ -59,7 +59,7 @@ class Platform:
         fields = rules.updated(row.fields, body, self.settings)
         if self.settings.readiness.restart_on_update:
             row.readiness = self._beginning()
-        return self._changed(row, {**fields, "updated_at": self.clock.timestamp()})
+        return self._changed(row, {**fields, "updated_at": self._timestamp()})
 
     def delete(self, token: str | None, identifier: str) -> None:
         """Delete a workload; its data-plane keys go with it."""
@@ -86,8 +86,9 @@ class Platform:
     def add(self, project: str, fields: Fields) -> Row:
         """Add a workload with these fields as they are; what is missing gets the usual value."""
         slug = self._free_slug(project, str(fields["slug"]))
-        now = self.clock.timestamp()
-        identity = {"id": f"wl_{secrets.token_hex(10)}", "created_at": now, "updated_at": now}
+        now = self._timestamp()
+        created = created_at(now, self.settings.created_at)
+        identity = {"id": f"wl_{secrets.token_hex(10)}", "created_at": created, "updated_at": now}
         place = {"project_id": project_id(project), "project_slug": project}
         complete = shape() | place | identity | fields | {"slug": slug, "workload_slug": slug}
         row = Row(project, slug, complete, self._beginning())
@@ -102,7 +103,7 @@ class Platform:
         A new slug is also the `workload_slug`, unless that is given. ValueError for a slug that is taken and for
         another id.
         """
-        fields = edited({**row.fields, "updated_at": self.clock.timestamp()}, changes)
+        fields = edited({**row.fields, "updated_at": self._timestamp()}, changes)
         if fields["id"] != row.id:
             raise ValueError("the id of a workload cannot be changed")
         slug = str(fields["slug"])
@@ -207,6 +208,9 @@ class Platform:
         row.notify()
         self.on_change()
         return row
+
+    def _timestamp(self) -> str:
+        return self.clock.timestamp(self.settings.clock_skew)
 
     def _beginning(self) -> Progress:
         return Progress(self.clock.monotonic(), self.settings.readiness)

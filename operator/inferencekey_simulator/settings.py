@@ -11,7 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFlo
 
 Phase = Literal["scheduling", "provisioning", "bootstrapping", "ready", "error"]
 Building = Literal["scheduling", "provisioning", "bootstrapping"]
+CreatedAt = Literal["utc", "naive", "year_1", "missing"]
 Pages = Literal["off", "next_cursor", "has_more", "total", "link"]
+LONGEST_SKEW = 1e10
+"""Seconds: about 317 years, so that every time stays one that a calendar has."""
 _BY_KEY = frozenset({"readiness", "list_lag"})
 
 
@@ -87,6 +90,10 @@ class Settings(_Strict):
     first is fresh. `pages`: a list with more than `page_size` rows answers only the first page, and says so
     in this form, which takes the place of `list_shape`. `extra_rows`: rows that every list of every project
     ends with, exactly as given.
+
+    Time: `clock_skew`: seconds that the platform's clock is ahead. `date_header`: whether the control plane's
+    answers carry the platform's time, the true time, or no `Date`. `created_at`: how new rows spell it; RFC 3339
+    in UTC, without a zone, as the year 1, or null.
     """
 
     error_form: Literal["string", "object", "text"] = "object"
@@ -105,6 +112,9 @@ class Settings(_Strict):
     pages: Pages = "off"
     page_size: PositiveInt = 2
     extra_rows: tuple[dict[str, Any], ...] = ()
+    clock_skew: float = Field(default=0.0, ge=-LONGEST_SKEW, le=LONGEST_SKEW)
+    date_header: Literal["platform", "true", "none"] = "platform"
+    created_at: CreatedAt = "utc"
 
     def patched(self, changes: dict[str, Any]) -> Settings:
         """Return these settings with some replaced: `readiness` and `list_lag` key by key, everything else whole.

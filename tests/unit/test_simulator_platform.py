@@ -431,6 +431,8 @@ def test_settings_are_checked() -> None:
         {"list_lag": {"create": -1}},
         {"list_lag": {"rename": 1}},
         {"list_lag": 1},
+        {"clock_skew": 1e300},
+        {"clock_skew": float("nan")},
         {"page_size": 0},
     ):
         with pytest.raises(ValueError, match="validation error"):

@@ -22,7 +22,9 @@ POST   keys                                   mint an ik_live_ key: {project, sl
 GET    settings                               see `settings.Settings`
 PATCH  settings                               change some
 
-TARGET is a workload's id, or PROJECT/SLUG. Errors are 400 or 404 with {"error": message}.
+TARGET is a workload's id, or PROJECT/SLUG. `workloads` does not show a soft-deleted workload (see the setting
+`deletion`), but its id is still a TARGET, for example to remove it. Errors are 400 or 404 with
+{"error": message}.
 """
 
 from __future__ import annotations

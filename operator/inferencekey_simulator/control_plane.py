@@ -72,8 +72,9 @@ async def _update(request: web.Request) -> web.Response:
 
 
 async def _delete(request: web.Request) -> web.Response:
-    request.app[PLATFORM].delete(bearer(request), request.match_info["id"])
-    return web.Response(status=204)
+    platform = request.app[PLATFORM]
+    platform.delete(bearer(request), request.match_info["id"])
+    return web.Response(status=202 if platform.settings.deletion in ("later", "never") else 204)
 
 
 async def _readiness(request: web.Request) -> web.StreamResponse:

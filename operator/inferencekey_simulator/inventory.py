@@ -22,8 +22,8 @@ Fields = dict[str, Any]
 class Row:
     """One workload: its wire fields, where it stands, and who wants to know when that changes.
 
-    `slug` is the key it is filed under; `encoded` its JSON as answered; `removed` is set when it is deleted.
-    `number` is its place among all rows, oldest first.
+    `slug` is the key it is filed under; `encoded` its JSON as answered; `removed` is set when it is deleted or
+    soft-deleted. `number` is its place among all rows, oldest first.
     """
 
     project: str
@@ -70,7 +70,7 @@ class Inventory:
         return list(self._shelves)
 
     def find(self, identifier: str) -> Row | None:
-        """Return the row with this id."""
+        """Return the row with this id, even if it is soft-deleted."""
         return self._by_id.get(identifier)
 
     def lookup(self, project: str, slug: str) -> Row | None:
@@ -81,26 +81,36 @@ class Inventory:
     def put(self, row: Row, encode: Callable[[Fields], bytes]) -> None:
         """File a new row, or file an existing one anew after its fields changed."""
         shelf = self._shelves.setdefault(row.project, _Shelf())
-        shelf.by_slug.pop(row.slug, None)
+        if not row.removed:
+            shelf.by_slug.pop(row.slug, None)
+            shelf.by_slug[str(row.fields["slug"])] = row
         row.slug = str(row.fields["slug"])
-        shelf.by_slug[row.slug] = row
         row.number = row.number or next(self._numbers)
         shelf.rows[row] = None
         shelf.listing = None
         self._by_id[row.id] = row
         row.encoded = encode(row.fields)
 
+    def retire(self, row: Row) -> None:
+        """Mark a row as deleted and free its slug; lists keep it."""
+        del self._shelves[row.project].by_slug[row.slug]
+        row.removed = True
+
     def remove(self, row: Row) -> None:
         """Take a row away."""
+        if not row.removed:
+            self.retire(row)
         shelf = self._shelves[row.project]
-        del shelf.by_slug[row.slug]
         del shelf.rows[row]
         del self._by_id[row.id]
         shelf.listing = None
-        row.removed = True
 
     def rows(self, project: str | None = None) -> Iterator[Row]:
-        """Go through the rows of a project, or of all, oldest first."""
+        """Go through the rows of a project, or of all, oldest first, without soft-deleted ones."""
+        return (row for row in self.listed(project) if not row.removed)
+
+    def listed(self, project: str | None = None) -> Iterator[Row]:
+        """Go through the rows of a project, or of all, oldest first, with soft-deleted ones."""
         names = [project] if project is not None else list(self._shelves)
         for name in names:
             if name in self._shelves:

@@ -64,7 +64,7 @@ class Lists:
 
     def _rows(self, project: str, past: dict[Row, Fields | None], settings: Settings, encode: Encode) -> list[bytes]:
         """Return the JSON of each row, oldest first, the extra ones last."""
-        rows = sorted({*self._inventory.rows(project), *past}, key=lambda row: row.number)
+        rows = sorted({*self._inventory.listed(project), *past}, key=lambda row: row.number)
         now = {row: row.encoded for row in rows if row not in past}
         then = {row: encode(fields) for row, fields in past.items() if fields is not None}
         shown = now | then

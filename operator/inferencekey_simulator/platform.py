@@ -6,6 +6,7 @@ from a `Clock`; JSON comes and goes as dictionaries. Knows nothing of requests, 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +19,7 @@ from inferencekey_simulator.faults import Faults
 from inferencekey_simulator.fields import created_at, edited, shape
 from inferencekey_simulator.inventory import Fields, Inventory, Row, to_json
 from inferencekey_simulator.journal import Journal
+from inferencekey_simulator.lag import Kind
 from inferencekey_simulator.lists import Lists
 from inferencekey_simulator.readiness import Held, Progress, Readiness, Reading
 from inferencekey_simulator.refusal import RefusedError, not_found
@@ -62,8 +64,15 @@ class Platform:
         return self._changed(row, {**fields, "updated_at": self._timestamp()})
 
     def delete(self, token: str | None, identifier: str) -> None:
-        """Delete a workload; its data-plane keys go with it."""
-        self.remove(self._owned(token, identifier))
+        """Delete a workload in the way that is set; its data-plane keys go with it."""
+        row = self._owned(token, identifier)
+        if self.settings.deletion == "now":
+            self.remove(row)
+        elif self.settings.deletion == "later":
+            loop = asyncio.get_running_loop()
+            loop.call_later(self.settings.deletion_seconds, self._remove_unless_deleted, row)
+        elif self.settings.deletion == "soft":
+            self._retire(row)
 
     def readiness(self, token: str | None, project: str, slug: str) -> Row:
         """Return the row whose readiness may be streamed."""
@@ -165,9 +174,10 @@ class Platform:
         """Return where a workload stands now."""
         return row.readiness.read(self.clock.monotonic())
 
-    def restore(self, project: str, fields: Fields, readiness: Readiness) -> None:
+    def restore(self, project: str, fields: Fields, readiness: Readiness, removed: bool = False) -> None:
         """File a row that a state file kept, exactly as it was."""
-        self.inventory.put(Row(project, str(fields["slug"]), fields, readiness), self._encoded)
+        row = Row(project, str(fields["slug"]), fields, readiness, removed=removed)
+        self.inventory.put(row, self._encoded)
 
     def rows(self, project: str | None = None) -> Iterator[Row]:
         """Go through the workloads of a project, or of all."""
@@ -189,7 +199,7 @@ class Platform:
     def _owned(self, token: str | None, identifier: str) -> Row:
         self.keyring.control(token, WRITE_SCOPES)
         row = self.inventory.find(identifier)
-        if row is None:
+        if row is None or row.removed:
             raise not_found(f"there is no workload {identifier!r}")
         self.keyring.control(token, WRITE_SCOPES, row.project)
         return row
@@ -201,13 +211,23 @@ class Platform:
             candidate = f"{slug}-{number}"
         return candidate
 
-    def _changed(self, row: Row, fields: Fields) -> Row:
+    def _changed(self, row: Row, fields: Fields, kind: Kind = "update") -> Row:
         before, row.fields = row.fields, fields
         self.inventory.put(row, self._encoded)
-        self.lists.note(row, "update", before, fields, self.settings.list_lag)
+        self.lists.note(row, kind, before, fields, self.settings.list_lag)
         row.notify()
         self.on_change()
         return row
+
+    def _retire(self, row: Row) -> None:
+        """Soft-delete a workload: lists keep it, with `deleted_at`."""
+        self.inventory.retire(row)
+        self.keyring.forget_keys(row.id)
+        self._changed(row, {**row.fields, "deleted_at": self._timestamp()}, "delete")
+
+    def _remove_unless_deleted(self, row: Row) -> None:
+        if not row.removed:
+            self.remove(row)
 
     def _timestamp(self) -> str:
         return self.clock.timestamp(self.settings.clock_skew)

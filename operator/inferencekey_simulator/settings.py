@@ -94,6 +94,9 @@ class Settings(_Strict):
     Time: `clock_skew`: seconds that the platform's clock is ahead. `date_header`: whether the control plane's
     answers carry the platform's time, the true time, or no `Date`. `created_at`: how new rows spell it; RFC 3339
     in UTC, without a zone, as the year 1, or null.
+
+    Writes: `deletion`: what DELETE does; remove the row now (204), `deletion_seconds` later (202), never
+    (202), or keep it listed with `deleted_at` (204).
     """
 
     error_form: Literal["string", "object", "text"] = "object"
@@ -115,6 +118,8 @@ class Settings(_Strict):
     clock_skew: float = Field(default=0.0, ge=-LONGEST_SKEW, le=LONGEST_SKEW)
     date_header: Literal["platform", "true", "none"] = "platform"
     created_at: CreatedAt = "utc"
+    deletion: Literal["now", "later", "never", "soft"] = "now"
+    deletion_seconds: NonNegativeFloat = 2.0
 
     def patched(self, changes: dict[str, Any]) -> Settings:
         """Return these settings with some replaced: `readiness` and `list_lag` key by key, everything else whole.

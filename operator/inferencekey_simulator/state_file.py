@@ -46,7 +46,7 @@ def saved(platform: Platform) -> bytes:
         "version": VERSION,
         "projects": platform.inventory.projects(),
         "credentials": platform.keyring.saved(),
-        "workloads": [_saved_row(row, now) for row in platform.rows()],
+        "workloads": [_saved_row(row, now) for row in platform.inventory.listed()],
     }
     return to_json(state)
 
@@ -61,7 +61,8 @@ def restore(platform: Platform, content: bytes) -> None:
     platform.keyring.restore(state["credentials"])
     now = platform.clock.monotonic()
     for entry in state["workloads"]:
-        platform.restore(entry["project"], entry["fields"], _restored_readiness(entry["readiness"], now))
+        readiness = _restored_readiness(entry["readiness"], now)
+        platform.restore(entry["project"], entry["fields"], readiness, removed=entry.get("removed", False))
 
 
 @asynccontextmanager
@@ -110,7 +111,8 @@ def _saved_row(row: Row, now: float) -> dict[str, Any]:
         stands: dict[str, Any] = {"held": asdict(readiness)}
     else:
         stands = {"age": now - readiness.started, "settings": readiness.settings.model_dump()}
-    return {"project": row.project, "fields": row.fields, "readiness": stands}
+    kept = {"project": row.project, "fields": row.fields, "readiness": stands}
+    return kept | ({"removed": True} if row.removed else {})
 
 
 def _restored_readiness(stands: dict[str, Any], now: float) -> Readiness:

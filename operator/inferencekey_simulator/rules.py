@@ -59,13 +59,20 @@ def created(body: Fields, settings: Settings) -> Fields:
     _check_types(body)
     _check_required(body)
     fields: Fields = dict.fromkeys(MUTABLE) | {key: body[key] for key in MUTABLE if key in body}
-    fields["slug"] = canonical_slug(body["slug"])
+    fields["slug"] = _spelled(canonical_slug(body["slug"]), settings)
     if not fields["slug"]:
         raise bad_request("slug must contain a letter or a digit")
     fields["task_type"] = body.get("task_type") or "text2text"
     if fields["task_type"] not in TASK_TYPES:
         raise bad_request(f"unknown task_type {fields['task_type']!r}")
     return _checked(_with_defaults(fields, settings), settings)
+
+
+def _spelled(slug: str, settings: Settings) -> str:
+    """Return the slug as the server stores it."""
+    if settings.slug_form == "upper":
+        return slug.upper()
+    return slug[: settings.slug_length] if settings.slug_form == "truncated" else slug
 
 
 def updated(stored: Fields, body: Fields, settings: Settings) -> Fields:

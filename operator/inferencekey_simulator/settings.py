@@ -13,6 +13,7 @@ Phase = Literal["scheduling", "provisioning", "bootstrapping", "ready", "error"]
 Building = Literal["scheduling", "provisioning", "bootstrapping"]
 CreatedAt = Literal["utc", "naive", "year_1", "missing"]
 Pages = Literal["off", "next_cursor", "has_more", "total", "link"]
+SlugForm = Literal["as_sent", "upper", "truncated"]
 LONGEST_SKEW = 1e10
 """Seconds: about 317 years, so that every time stays one that a calendar has."""
 _BY_KEY = frozenset({"readiness", "list_lag"})
@@ -96,7 +97,8 @@ class Settings(_Strict):
     in UTC, without a zone, as the year 1, or null.
 
     Writes: `deletion`: what DELETE does; remove the row now (204), `deletion_seconds` later (202), never
-    (202), or keep it listed with `deleted_at` (204).
+    (202), or keep it listed with `deleted_at` (204). `slug_form`: what POST makes of the canonical slug; upper
+    case, or the first `slug_length` characters.
     """
 
     error_form: Literal["string", "object", "text"] = "object"
@@ -120,6 +122,8 @@ class Settings(_Strict):
     created_at: CreatedAt = "utc"
     deletion: Literal["now", "later", "never", "soft"] = "now"
     deletion_seconds: NonNegativeFloat = 2.0
+    slug_form: SlugForm = "as_sent"
+    slug_length: PositiveInt = 8
 
     def patched(self, changes: dict[str, Any]) -> Settings:
         """Return these settings with some replaced: `readiness` and `list_lag` key by key, everything else whole.

@@ -292,6 +292,23 @@ def test_a_renamed_workload_keeps_its_place(platform: Platform, token: str) -> N
     ]
 
 
+@pytest.mark.parametrize(
+    ("form", "slugs"),
+    [
+        ({}, ["support-bot", "support-bot-1", "support-desk"]),
+        ({"slug_form": "upper"}, ["SUPPORT-BOT", "SUPPORT-BOT-1", "SUPPORT-DESK"]),
+        ({"slug_form": "truncated"}, ["support-", "support--1", "support--2"]),
+        ({"slug_form": "truncated", "slug_length": 9}, ["support-b", "support-b-1", "support-d"]),
+    ],
+)
+def test_forms_of_a_slug(platform: Platform, token: str, form: dict[str, Any], slugs: list[str]) -> None:
+    """A POST stores the canonical slug in the form that is set, and makes that one unique; the dashboard does not."""
+    platform.configure(form)
+    wanted = ["Support Bot", "support-bot", "support-desk"]
+    assert [platform.create(token, PROJECT, BODY | {"slug": slug}).slug for slug in wanted] == slugs
+    assert platform.add(PROJECT, {"slug": "by-hand-and-long"}).slug == "by-hand-and-long"
+
+
 def refusal(platform: Platform, token: str | None, project: str = PROJECT) -> tuple[int, str]:
     """Return status and code of the refusal of a create."""
     with pytest.raises(RefusedError) as raised:
@@ -434,6 +451,7 @@ def test_settings_are_checked() -> None:
         {"clock_skew": 1e300},
         {"clock_skew": float("nan")},
         {"page_size": 0},
+        {"slug_length": 0},
     ):
         with pytest.raises(ValueError, match="validation error"):
             Settings().patched(wrong)

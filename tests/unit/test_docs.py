@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import itertools
+import json
 import re
 import subprocess
 import tomllib
@@ -41,6 +42,7 @@ from inferencekey_operator.workload import (
     OnDrift,
     Workload,
 )
+from inferencekey_simulator import settings as simulated
 from inferencekey_simulator.__main__ import parser as simulator_parser
 from inferencekey_simulator.faults import Fault
 from unit.builders import IDENTITY, a_live, a_situation, a_workload, agreed, redeclared
@@ -207,6 +209,31 @@ def test_every_fault_is_described() -> None:
     """The table of faults has the actions that the simulator knows."""
     known = Fault.model_fields["action"].annotation.__args__  # type: ignore[union-attr]
     assert [code(row[0])[0] for row in SIMULATOR.table("Make trouble")] == list(known)
+
+
+_SURPRISES = "Simulate lag, skew and surprises"
+
+
+def test_every_surprise_of_the_simulator_has_its_row() -> None:
+    """The table has each of these settings with its default."""
+    known = simulated.Settings().model_dump(mode="json")
+    rows = {code(row[0])[0]: row for row in SIMULATOR.table(_SURPRISES)}
+    assert sorted(rows) == sorted(list(known)[list(known).index("list_lag") :])
+    for name, row in rows.items():
+        shown = known[name].values() if name == "list_lag" else [known[name]]
+        assert {str(value).lower().removesuffix(".0") for value in shown} == {code(row[2])[0]}, name
+
+
+def test_every_surprise_of_the_simulator_is_shown() -> None:
+    """The block sets each of these settings to a value that fits, and restores the defaults at its end."""
+    block = next(each.text for each in SIMULATOR.blocks if each.text.startswith("settings="))
+    changes = [json.loads(each) for each in re.findall(r"\$settings\" -d '([^']*)'", block)]
+    rows = {code(row[0])[0] for row in SIMULATOR.table(_SURPRISES)}
+    assert {name for change in changes[:-1] for name in change} == set(changes[-1]) == rows
+    settings = simulated.Settings()
+    for change in changes:
+        settings = settings.patched(change)
+    assert settings == simulated.Settings()
 
 
 @pytest.mark.parametrize("block", blocks("sh", "console"), ids=str)

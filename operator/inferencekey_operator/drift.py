@@ -198,9 +198,9 @@ def canonical(value: Any) -> str:
     return json.dumps(_normal(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=True)
 
 
-def fingerprint(value: Any) -> str:
-    """16 hex digits of the SHA-256 of the canonical JSON of `value`."""
-    return hashlib.sha256(canonical(value).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+def fingerprint(value: Any, digits: int = 16) -> str:
+    """The first hex digits of the SHA-256 of the canonical JSON of `value`."""
+    return hashlib.sha256(canonical(value).encode("utf-8", "surrogatepass")).hexdigest()[:digits]
 
 
 def users_name(path: Path) -> str:

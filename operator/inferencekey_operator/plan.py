@@ -18,6 +18,9 @@ from inferencekey_operator.status import DriftClass
 from inferencekey_operator.workload import APPROVE_PLAN, OnDrift, Workload
 
 DEFAULT_TASK_TYPE = "text2text"
+PLAN_ID_DIGITS = 32
+"""Hex digits of a plan id. Someone who can edit but not approve can search offline for two changes that share an id:
+64 bits would make that feasible, 128 bits don't."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +189,7 @@ def pending_approval(workload: Workload) -> str | None:
 
 
 def plan_id(situation: Situation, plan: Plan, handled: str | None) -> str:
-    """16 hex digits that stand for exactly this change, on this object, at this point of its history.
+    """32 hex digits that identify exactly this change, on this object, at this point of its history.
 
     `handled` is the approval that was consumed last: none ever means the same thing twice.
     """
@@ -202,7 +205,8 @@ def plan_id(situation: Situation, plan: Plan, handled: str | None) -> str:
             type(plan.step).__name__,
             plan.step.body if isinstance(plan.step, Create) else values,
             situation.live.id if situation.live else None,
-        ]
+        ],
+        PLAN_ID_DIGITS,
     )
 
 

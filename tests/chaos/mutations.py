@@ -58,7 +58,7 @@ def any_approval_will_do() -> AbstractContextManager[Any]:
     """An approval of any id is one of the plan that is offered."""
 
     def weighed(situation: Situation, plan: Any) -> Any:
-        return replace(plan, plan_id="0" * 16, approved=plan.approval is not None)
+        return replace(plan, plan_id="0" * 32, approved=plan.approval is not None)
 
     return patch(f"{_OPERATOR}.plan._weigh_approval", weighed)
 

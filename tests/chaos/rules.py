@@ -152,7 +152,7 @@ def approve_the_stale(world: World, a: int, b: int, c: int) -> None:
     workload = _workload(world, a)
     shown = sorted(plan for life in world.history.lives.values() for plan in life.shown_plans)
     if workload is not None:
-        world.annotate(workload, APPROVE_PLAN, pick([*shown, "0123456789abcdef"], b))
+        world.annotate(workload, APPROVE_PLAN, pick([*shown, "0123456789abcdef0123456789abcdef"], b))
 
 
 @_rule(2)

@@ -45,7 +45,7 @@ def manifests() -> st.SearchStrategy[Manifest]:
         mutated(SPEC["executionPolicyConfig"]) | st.just(SPEC["executionPolicyConfig"]),
     )
     annotations: st.SearchStrategy[Document] = st.just({}) | mutated(
-        {f"{GROUP}/on-drift": "Warn", f"{GROUP}/approve-plan": "0" * 16}
+        {f"{GROUP}/on-drift": "Warn", f"{GROUP}/approve-plan": "0" * 32}
     )
     return st.builds(Manifest, configurations | configurations | mutated(plain, alien=RAW), annotations)
 

@@ -74,12 +74,12 @@ STATUS: Document = {
         "summary": "model",
         "fields": [{"field": "model", "declared": "a", "live": "b"}],
         "since": "2026-03-02T10:41:32Z",
-        "planId": "7f3a91c2d4e5f601",
+        "planId": "7f3a91c2d4e5f6017f3a91c2d4e5f601",
     },
     "adopted": False,
     "plansApplied": 1,
     "lastApplied": [{"field": "model", "declared": "0" * 16, "answered": "1" * 16}],
-    "lastHandledApproval": {"planId": "7f3a91c2d4e5f601", "result": "Applied"},
+    "lastHandledApproval": {"planId": "7f3a91c2d4e5f6017f3a91c2d4e5f601", "result": "Applied"},
     "lastHandledReconcileAt": "now",
 }
 EVENT: Document = {"phase": "bootstrapping", "message": "pulling", "elapsed_ms": 12, "step": "weights"}

@@ -128,9 +128,9 @@ def test_who_may_not_approve_may_edit_all_else(act: As) -> None:
     """Also beside an approval that stands, which may be taken away, but not be replaced."""
     declared(act, EDITOR, "support-bot", "DryRun")
     act(EDITOR, "label", "ikw/support-bot", "team=a")
-    act(APPROVER, "annotate", "ikw/support-bot", f"{APPROVE_PLAN}=0123456789abcdef")
+    act(APPROVER, "annotate", "ikw/support-bot", f"{APPROVE_PLAN}=0123456789abcdef0123456789abcdef")
     act(EDITOR, "label", "ikw/support-bot", "--overwrite", "team=b")
-    another = ("annotate", "ikw/support-bot", "--overwrite", f"{APPROVE_PLAN}=fedcba9876543210")
+    another = ("annotate", "ikw/support-bot", "--overwrite", f"{APPROVE_PLAN}=fedcba9876543210fedcba9876543210")
     assert "takes the verb 'approve'" in refused(act(EDITOR, *another, check=False))
     act(EDITOR, "annotate", "ikw/support-bot", f"{APPROVE_PLAN}-")
     act(EDITOR, "delete", "ikw/support-bot", "--wait=false")

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("operator")
 
 NAME = "support-bot"
 HELD = ("Fail", "DryRun", "Warn", "Ignore")
-NO_PLAN = "0123456789abcdef"
+NO_PLAN = "0123456789abcdef0123456789abcdef"
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,9 @@ def test_kubectl_shows_the_plan_and_the_command(team: Team) -> None:
     described = team.kubectl("describe", "ikw", NAME).stdout
     for line in (f"Plan Id: {plan}", "Declared: vllm serve llama-3", "Live: vllm serve by-hand", "Field: command"):
         assert line in re.sub(r":\s+", ": ", described)
-    command = re.search(r"kubectl (annotate ikw/\S+ -n \S+ --overwrite \S+=[0-9a-f]{16})", " ".join(described.split()))
+    command = re.search(
+        r"kubectl (annotate ikw/\S+ -n \S+ --overwrite \S+=[0-9a-f]{32}\b)", " ".join(described.split())
+    )
     assert command is not None
     team.kubectl(*command[1].split())
     until_drift(team, NAME, None)

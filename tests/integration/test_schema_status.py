@@ -65,7 +65,7 @@ FULL = WorkloadStatus(
         fields=(DriftField(field="model", declared="llama-3", live="llama-3-70b"), DriftField(field="command")),
         omitted=3,
         since=NOW,
-        plan_id="7f3a91c2d4e5f601",
+        plan_id="7f3a91c2d4e5f6017f3a91c2d4e5f601",
     ),
     adopted=False,
     plans_applied=2,
@@ -152,7 +152,7 @@ def test_the_wide_table_shows_where_it_is(kubectl: Kubectl) -> None:
     shown = columns(kubectl("get", "ikw", "-o", "wide").stdout)
 
     names = ["NAME", "READY", "REASON", "DRIFTED", "POLICY", "BACKEND", "MODEL", "AGE"]
-    wide = {"PROJECT": "prod", "SLUG": "support-bot", "ENDPOINT": URL, "ID": "wl_1", "PLAN": "7f3a91c2d4e5f601"}
+    wide = {"PROJECT": "prod", "SLUG": "support-bot", "ENDPOINT": URL, "ID": "wl_1", "PLAN": FULL.drift.plan_id}
     assert list(shown) == names + list(wide)
     assert shown.items() >= wide.items()
 

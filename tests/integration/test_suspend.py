@@ -47,7 +47,7 @@ def test_nothing_is_touched_until_it_goes_on(team: Team, operator: Operator) -> 
     assert (conditions["Suspended"]["status"], conditions["Suspended"]["reason"]) == ("True", "Suspended")
     assert '{"spec":{"suspend":false}}' in conditions["Suspended"]["message"]
     team.platform.edit(team.name, NAME, model_name="by-hand")
-    team.annotate(NAME, {LOOK_NOW: "now", APPROVE_PLAN: "0123456789abcdef", ON_DRIFT: "Fail"})
+    team.annotate(NAME, {LOOK_NOW: "now", APPROVE_PLAN: "0123456789abcdef0123456789abcdef", ON_DRIFT: "Fail"})
     since, events = team.platform.last(), told(team, NAME)
     before = version(team, NAME)
     team.pass_intervals(3)

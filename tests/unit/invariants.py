@@ -25,6 +25,7 @@ _TOKEN = re.compile(r"ik_(?:sdk|live)_(?=\w)(?![0-9a-f]{8}(?!\w))", re.IGNORECAS
 """More than the public half of a token: the prefix alone, and the prefix with its 8 hex, may be shown."""
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _HASH = re.compile(r"[0-9a-f]{16}")
+_PLAN_ID = re.compile(r"[0-9a-f]{32}")
 
 Status = Mapping[str, Any]
 Conditions = Mapping[str, Mapping[str, Any]]
@@ -125,7 +126,7 @@ def _drift(drift: Mapping[str, Any], conditions: Conditions) -> Iterator[str]:
         yield "since belongs to a drift or a plan, and each has it"
     if kind and not plan and [item["field"] for item in fields] != ["taskType"]:
         yield "what is withheld is a plan with an id"
-    if plan and not _HASH.fullmatch(plan):
+    if plan and not _PLAN_ID.fullmatch(plan):
         yield f"{plan} is no plan id"
     if plan and kind and f"approve-plan={plan}" not in drifted.get("message", ""):
         yield "the message of Drifted does not carry the command that approves the plan"

@@ -195,7 +195,7 @@ def test_an_approved_plan_is_told_with_its_id() -> None:
 )
 def test_an_approval_that_is_refused(live: LiveWorkload, policy: OnDrift, end: str) -> None:
     """PlanStale, a Warning, with the id that applies; under Ignore too, for somebody asked."""
-    workload = annotated(REST, approve_plan="0123456789abcdef")
+    workload = annotated(REST, approve_plan="0123456789abcdef0123456789abcdef")
     now = plan_id(workload, live, policy)
 
     refused = [event for event in notes(told(workload, live, policy)) if event[1] == "PlanStale"]

@@ -787,7 +787,7 @@ BROKEN = {
     "Ready without a workload": replace(GOOD, workload_id=None, adopted=None),
     "no id of the plan": with_drift(plan_id=None),
     "an id of another shape": with_drift(plan_id="x"),
-    "the message of another plan": with_drift(plan_id="0123456789abcdef"),
+    "the message of another plan": with_drift(plan_id="0123456789abcdef0123456789abcdef"),
     "a drift since never": with_drift(since=None),
     "another class": with_drift(drift_class=DriftClass.BOTH),
     "Drifted is False beside it": replace(GOOD, conditions=at_rest(a_workload()).status.conditions),

@@ -166,7 +166,7 @@ def test_each_write_that_is_withheld_is_a_plan_with_an_id(drift_class: str, poli
     assert plan.held is (TABLE[drift_class][policy].does == "")
     assert plan.step is not None
     assert plan.plan_id is not None
-    assert len(plan.plan_id) == 16
+    assert len(plan.plan_id) == 32
     assert set(plan.plan_id) <= set("0123456789abcdef")
 
 
@@ -480,7 +480,7 @@ def test_an_approval_for_another_place_is_stale() -> None:
 def test_the_id_that_is_shown_beside_a_refusal_is_the_one_that_applies() -> None:
     """After PlanStale the new id is approved in its turn, although the refused one was recorded in between."""
     workload, live, _ = held_plan()
-    workload = annotated(workload, approve_plan="0123456789abcdef")
+    workload = annotated(workload, approve_plan="0123456789abcdef0123456789abcdef")
     refused = planned(workload, live, WARN)
     workload = consumed(workload, refused)
     assert planned(workload, live, WARN).plan_id == refused.plan_id
@@ -507,12 +507,12 @@ def test_a_refused_id_never_blocks_a_plan() -> None:
 def test_a_refusal_stands_as_long_as_the_annotation_does() -> None:
     """The next look, at which nothing happened, comes to the same verdict."""
     workload, live, _ = held_plan()
-    workload = annotated(workload, approve_plan="0123456789abcdef")
+    workload = annotated(workload, approve_plan="0123456789abcdef0123456789abcdef")
     first = planned(workload, live, WARN)
 
     second = planned(consumed(workload, first), live, WARN)
 
-    assert (first.approval, second.approval) == ("0123456789abcdef", None)
+    assert (first.approval, second.approval) == ("0123456789abcdef0123456789abcdef", None)
     assert replace(second, approval=first.approval) == first
 
 
@@ -538,19 +538,19 @@ def test_a_wrong_approval_does_not_stop_what_the_policy_does() -> None:
     """Reconcile repairs all the same; the approval is used up and refused."""
     workload, live, _ = held_plan()
 
-    plan = planned(annotated(workload, approve_plan="0123456789abcdef"), live, RECONCILE)
+    plan = planned(annotated(workload, approve_plan="0123456789abcdef0123456789abcdef"), live, RECONCILE)
 
     assert (plan.perform, plan.approved, plan.stale) == (True, False, True)
 
 
 def test_an_approval_while_nothing_differs_is_used_up() -> None:
     """It cannot lie in wait for a drift of tomorrow."""
-    workload = annotated(at_rest(a_workload()), approve_plan="0123456789abcdef")
+    workload = annotated(at_rest(a_workload()), approve_plan="0123456789abcdef0123456789abcdef")
 
     plan = planned(workload, a_live(), WARN)
     later = planned(consumed(workload, plan), a_live(model_name="other"), WARN)
 
-    assert (plan.approval, plan.approved, plan.perform) == ("0123456789abcdef", False, False)
+    assert (plan.approval, plan.approved, plan.perform) == ("0123456789abcdef0123456789abcdef", False, False)
     assert (later.approved, later.approval) == (False, None)
 
 

@@ -163,10 +163,10 @@ def test_a_counter_that_hands_brought_to_its_end_begins_anew(counted: int) -> No
 @pytest.mark.parametrize("live", [DRIFTED, a_live()])
 def test_an_approval_of_another_plan_is_used_up(live: Any) -> None:
     """Recorded as refused, and not counted as applied."""
-    workload = annotated(at_rest(a_workload()), approve_plan="0123456789abcdef")
+    workload = annotated(at_rest(a_workload()), approve_plan="0123456789abcdef0123456789abcdef")
 
     assert handled(workload, planned(workload, live, WARN)) == {
-        "last_handled_approval": HandledApproval(plan_id="0123456789abcdef", result="PlanStale")
+        "last_handled_approval": HandledApproval(plan_id="0123456789abcdef0123456789abcdef", result="PlanStale")
     }
 
 

@@ -138,14 +138,14 @@ def test_only_our_own_annotations_are_kept() -> None:
     """kubectl's copy of the whole object is not held in memory ten thousand times."""
     annotations = {
         ON_DRIFT: "DryRun",
-        APPROVE_PLAN: "7f3a91c2d4e5f601",
+        APPROVE_PLAN: "7f3a91c2d4e5f6017f3a91c2d4e5f601",
         "kubectl.kubernetes.io/last-applied-configuration": "{}",
         "inferencekey.company/on-drift": "Fail",
     }
 
     kept = Workload.parse(body(metadata={"annotations": annotations})).annotations
 
-    assert kept == {ON_DRIFT: "DryRun", APPROVE_PLAN: "7f3a91c2d4e5f601"}
+    assert kept == {ON_DRIFT: "DryRun", APPROVE_PLAN: "7f3a91c2d4e5f6017f3a91c2d4e5f601"}
 
 
 def test_nothing_but_the_fields_is_held_per_object() -> None:

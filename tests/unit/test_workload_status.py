@@ -100,12 +100,12 @@ FULL = WorkloadStatus(
         fields=(DriftField(field="model", declared="llama-3", live="llama-3-70b"),),
         omitted=2,
         since=NOW,
-        plan_id="7f3a91c2d4e5f601",
+        plan_id="7f3a91c2d4e5f6017f3a91c2d4e5f601",
     ),
     adopted=False,
     plans_applied=1,
     last_applied=(AppliedField(field="model", declared="aa", answered="bb"),),
-    last_handled_approval=HandledApproval(plan_id="7f3a91c2d4e5f601", result="Applied"),
+    last_handled_approval=HandledApproval(plan_id="7f3a91c2d4e5f6017f3a91c2d4e5f601", result="Applied"),
     last_handled_reconcile_at="now",
 )
 
@@ -137,12 +137,12 @@ def test_the_wire_form_is_the_one_that_the_documentation_shows() -> None:
             "fields": [{"field": "model", "declared": "llama-3", "live": "llama-3-70b"}],
             "omitted": 2,
             "since": "2026-03-02T10:41:32Z",
-            "planId": "7f3a91c2d4e5f601",
+            "planId": "7f3a91c2d4e5f6017f3a91c2d4e5f601",
         },
         "adopted": False,
         "plansApplied": 1,
         "lastApplied": [{"field": "model", "declared": "aa", "answered": "bb"}],
-        "lastHandledApproval": {"planId": "7f3a91c2d4e5f601", "result": "Applied"},
+        "lastHandledApproval": {"planId": "7f3a91c2d4e5f6017f3a91c2d4e5f601", "result": "Applied"},
         "lastHandledReconcileAt": "now",
     }
 

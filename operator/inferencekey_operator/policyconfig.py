@@ -58,9 +58,13 @@ class Workers:
 
     source: Annotated[
         str | None,
-        text("cloud: the platform's GPUs, billed by the hour. private: machines of your own.", 128),
+        text(
+            "cloud: the platform's GPUs, billed by the hour. private: machines of your own. Any value but private, "
+            "and no value, means the cloud.",
+            128,
+        ),
     ] = None
-    cloud_pool: Annotated[CloudPool | None, Field(description="For source cloud: which GPUs, and for how much.")] = None
+    cloud_pool: Annotated[CloudPool | None, Field(description="For the cloud: which GPUs, and for how much.")] = None
     private_worker_ids: Annotated[
         tuple[Annotated[str, text("The id of a worker, wrk_…", 128)], ...] | None,
         items("For source private: the ids of your workers that may be used, as in [wrk_1a2b3c].", 256),
@@ -93,7 +97,7 @@ class PolicyConfig:
         float | None,
         Field(
             description="autoscaling: the most that the workload may cost, in US dollars per hour, as in "
-            "5.0. Required, and more than 0, where the workers come from the cloud."
+            "5.0. Required, and more than 0, unless workers.source is private."
         ),
     ] = None
     workers: Annotated[

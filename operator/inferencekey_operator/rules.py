@@ -63,12 +63,12 @@ ONE_SCHEDULE = _rule(
 _CONFIG: Final = "self.executionPolicyConfig"
 _WORKERS: Final = f"{_CONFIG}.workers"
 _POOL: Final = f"{_WORKERS}.cloud_pool"
-_NOT_IN_THE_CLOUD: Final = (
+_NO_CAP_NEEDED: Final = (
     "!has(self.executionPolicy) || self.executionPolicy != 'autoscaling' || "
-    f"!has({_CONFIG}) || !has({_WORKERS}) || "
-    f"(has({_WORKERS}.source) ? {_WORKERS}.source != 'cloud' : !has({_POOL}))"
+    f"(has({_CONFIG}) && has({_WORKERS}) && has({_WORKERS}.source) && {_WORKERS}.source == 'private')"
 )
-"""True unless the spec asks for autoscaling on the platform's own GPUs."""
+"""True unless the spec asks for autoscaling on workers that the platform bills: it bills all that are not `private`."""
+_NO_POOL_NEEDED: Final = f"{_NO_CAP_NEEDED} || !has({_CONFIG}) || !has({_WORKERS})"
 
 SPEC_RULES = (
     _rule(
@@ -89,22 +89,24 @@ SPEC_RULES = (
         at=".executionPolicy",
     ),
     _rule(
-        f"{_NOT_IN_THE_CLOUD} || (has({_CONFIG}.max_hourly_cost_usd) && {_CONFIG}.max_hourly_cost_usd > 0.0)",
-        "autoscaling in the cloud needs a cap on what it may cost: write "
-        "executionPolicyConfig.max_hourly_cost_usd, in US dollars per hour and more than 0, as in 5.0",
+        f"{_NO_CAP_NEEDED} || "
+        f"(has({_CONFIG}) && has({_CONFIG}.max_hourly_cost_usd) && {_CONFIG}.max_hourly_cost_usd > 0.0)",
+        "autoscaling needs a cap on its cost: write executionPolicyConfig.max_hourly_cost_usd, in US dollars per "
+        "hour and more than 0, as in 5.0. Only workers with source: private, in exactly this spelling, need none",
         at=".executionPolicyConfig.max_hourly_cost_usd",
     ),
     _rule(
-        f"{_NOT_IN_THE_CLOUD} || !has({_POOL}) || !has({_POOL}.max_hourly_cost_usd) || "
-        f"{_POOL}.max_hourly_cost_usd > 0.0",
+        f"{_NO_POOL_NEEDED} || !has({_POOL}) || !has({_POOL}.max_hourly_cost_usd) || {_POOL}.max_hourly_cost_usd > 0.0",
         "the cloud pool's max_hourly_cost_usd must be more than 0: write a cap in US dollars per hour, as "
         "in 5.0, or leave it out for the one of executionPolicyConfig",
         at=".executionPolicyConfig.workers.cloud_pool.max_hourly_cost_usd",
     ),
     _rule(
-        f"{_NOT_IN_THE_CLOUD} || (has({_POOL}) && has({_POOL}.gpu_pool) && size({_POOL}.gpu_pool) > 0)",
+        f"{_NO_POOL_NEEDED} || (!has({_WORKERS}.source) && !has({_POOL})) || "
+        f"(has({_POOL}) && has({_POOL}.gpu_pool) && size({_POOL}.gpu_pool) > 0)",
         "autoscaling in the cloud needs at least one kind of GPU to choose from: write "
-        "executionPolicyConfig.workers.cloud_pool.gpu_pool, as in [NVIDIA A100-SXM4-80GB]",
+        "executionPolicyConfig.workers.cloud_pool.gpu_pool, as in [NVIDIA A100-SXM4-80GB]. For machines of your own, "
+        "write source: private, in exactly this spelling",
         at=".executionPolicyConfig.workers.cloud_pool.gpu_pool",
     ),
 )

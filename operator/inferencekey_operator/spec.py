@@ -174,8 +174,8 @@ class WorkloadSpec:
         Field(
             description="The settings of executionPolicy, in the platform's own spelling. fixed: replicas. "
             "scheduled: cron or window. autoscaling: min_workers, max_workers, workers, and "
-            "max_hourly_cost_usd where the workers come from the cloud. Keys that this schema does not know "
-            "are passed on as they are. A key that is not declared is left to the platform."
+            "max_hourly_cost_usd, which is required unless workers.source is private. Keys that this schema does "
+            "not know are passed on as they are. A key that is not declared is left to the platform."
         ),
     ] = None
     worker_id: Annotated[

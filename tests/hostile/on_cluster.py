@@ -39,10 +39,11 @@ class Manifest:
 def manifests() -> st.SearchStrategy[Manifest]:
     """Specs of which mostly the configurations are mutated, for the rest is refused; and annotations."""
     plain = {key: value for key, value in SPEC.items() if key not in ("deletionPolicy", "endpoint")}
+    capped = {**SPEC["executionPolicyConfig"], "max_hourly_cost_usd": 5.0}
     configurations = st.builds(
         lambda config, policy: {**plain, "config": config, "executionPolicyConfig": policy},
         mutated(SPEC["config"], alien=RAW) | mutated(SPEC["config"]),
-        mutated(SPEC["executionPolicyConfig"]) | st.just(SPEC["executionPolicyConfig"]),
+        mutated(capped) | st.just(capped),
     )
     annotations: st.SearchStrategy[Document] = st.just({}) | mutated(
         {f"{GROUP}/on-drift": "Warn", f"{GROUP}/approve-plan": "0" * 32}

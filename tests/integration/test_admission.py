@@ -30,7 +30,7 @@ NO_SLUG = "a slug is lower-case ASCII letters and digits with single dashes betw
 NO_SLUG_NAME = "metadata.name is no slug"
 OBJECT_NAME = "must be the name of an object in this namespace"
 VLLM_ONLY = "vllmVersion is for the backends vllm and vllm-omni: remove it"
-NO_CAP = "autoscaling in the cloud needs a cap on what it may cost: write executionPolicyConfig.max_hourly_cost_usd"
+NO_CAP = "autoscaling needs a cap on its cost: write executionPolicyConfig.max_hourly_cost_usd, in US dollars per hour"
 NO_POOL_CAP = "the cloud pool's max_hourly_cost_usd must be more than 0"
 NO_GPU = "autoscaling in the cloud needs at least one kind of GPU to choose from: write"
 ONE_SCHEDULE = "cron and window exclude each other: keep the one that you mean"
@@ -101,6 +101,56 @@ REFUSED = {
         f"{CONFIG}.max_hourly_cost_usd",
         NO_CAP,
     ),
+    "the cloud in capitals without a cap": (
+        scaled({"source": "Cloud", "cloud_pool": {"gpu_pool": ["A100"]}}),
+        f"{CONFIG}.max_hourly_cost_usd",
+        NO_CAP,
+    ),
+    "private workers in capitals without a cap": (
+        scaled({"source": "Private", "private_worker_ids": ["wrk_1"]}),
+        f"{CONFIG}.max_hourly_cost_usd",
+        NO_CAP,
+    ),
+    "a source of tomorrow without a cap": (
+        scaled({"source": "moon", "cloud_pool": {"gpu_pool": ["A100"]}}),
+        f"{CONFIG}.max_hourly_cost_usd",
+        NO_CAP,
+    ),
+    "an empty source without a cap": (
+        scaled({"source": "", "cloud_pool": {"gpu_pool": ["A100"]}}),
+        f"{CONFIG}.max_hourly_cost_usd",
+        NO_CAP,
+    ),
+    "autoscaling without settings": (
+        manifest(executionPolicy="autoscaling"),
+        f"{CONFIG}.max_hourly_cost_usd",
+        NO_CAP,
+    ),
+    "autoscaling with empty settings": (
+        manifest(executionPolicy="autoscaling", executionPolicyConfig={}),
+        f"{CONFIG}.max_hourly_cost_usd",
+        NO_CAP,
+    ),
+    "autoscaling with settings, but neither workers nor a cap": (
+        manifest(executionPolicy="autoscaling", executionPolicyConfig={"min_workers": 0, "max_workers": 3}),
+        f"{CONFIG}.max_hourly_cost_usd",
+        NO_CAP,
+    ),
+    "autoscaling without workers, with a cap of 0": (
+        manifest(executionPolicy="autoscaling", executionPolicyConfig={"max_hourly_cost_usd": 0}),
+        f"{CONFIG}.max_hourly_cost_usd",
+        NO_CAP,
+    ),
+    "autoscaling with empty workers and no cap": (
+        scaled({}, min_workers=0),
+        f"{CONFIG}.max_hourly_cost_usd",
+        NO_CAP,
+    ),
+    "workers by their ids alone, without a source": (
+        scaled({"private_worker_ids": ["wrk_1"]}),
+        f"{CONFIG}.max_hourly_cost_usd",
+        NO_CAP,
+    ),
     "a cloud pool, though its source is not said, without a cap": (
         scaled({"cloud_pool": {"gpu_pool": ["A100"]}}),
         f"{CONFIG}.max_hourly_cost_usd",
@@ -118,6 +168,23 @@ REFUSED = {
     ),
     "the cloud without a pool": (
         scaled({"source": "cloud"}, max_hourly_cost_usd=5),
+        f"{POOL}.gpu_pool",
+        NO_GPU,
+    ),
+    "another source than private without a pool": (
+        scaled({"source": "Private"}, max_hourly_cost_usd=5),
+        f"{POOL}.gpu_pool",
+        NO_GPU,
+    ),
+    "another source than private with a pool's cap of 0": (
+        scaled(
+            {"source": "CLOUD", "cloud_pool": {"gpu_pool": ["A100"], "max_hourly_cost_usd": 0}}, max_hourly_cost_usd=5
+        ),
+        f"{POOL}.max_hourly_cost_usd",
+        NO_POOL_CAP,
+    ),
+    "an empty pool, though its source is not said": (
+        scaled({"cloud_pool": {}}, max_hourly_cost_usd=5),
         f"{POOL}.gpu_pool",
         NO_GPU,
     ),
@@ -175,10 +242,21 @@ ACCEPTED = {
     "a custom backend": manifest(backend="our-own-engine"),
     "a vLLM version for vLLM-Omni": manifest(backend="vllm-omni", vllmVersion="0.11.0"),
     "another backend's version in config": manifest(backend="sglang", config={"sglang_version": "0.5.2"}),
-    "a policy without settings": manifest(executionPolicy="autoscaling"),
-    "autoscaling that does not say where": scaled({}, min_workers=0),
+    "a policy without settings": manifest(executionPolicy="fixed"),
+    "autoscaling with a cap alone": manifest(
+        executionPolicy="autoscaling", executionPolicyConfig={"max_hourly_cost_usd": 5.0}
+    ),
+    "autoscaling with a cap, and workers that do not say where": scaled({}, max_hourly_cost_usd=0.01),
     "private workers without a cap": scaled({"source": "private", "private_worker_ids": ["wrk_1"]}),
-    "a source of tomorrow": scaled({"source": "moon"}),
+    "private workers with a pool that is not used": scaled(
+        {"source": "private", "private_worker_ids": ["wrk_1"], "cloud_pool": {"max_hourly_cost_usd": 0}}
+    ),
+    "a source of tomorrow with a cap and a pool": scaled(
+        {"source": "moon", "cloud_pool": {"gpu_pool": ["A100"]}}, max_hourly_cost_usd=5
+    ),
+    "settings of another policy without a cap": manifest(
+        executionPolicy="fixed", executionPolicyConfig={"replicas": 1, "workers": {"source": "Cloud"}}
+    ),
     "the cloud with a whole number as cap": in_the_cloud(max_hourly_cost_usd=5),
     "the cloud with both caps": in_the_cloud(
         {"gpu_pool": ["A100"], "max_hourly_cost_usd": 0.5}, max_hourly_cost_usd=0.5

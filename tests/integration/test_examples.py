@@ -197,7 +197,7 @@ def test_a_team_in_its_namespace(team_a: Team, member: Kubectl) -> None:
     for uncapped in (
         manifest(executionPolicy="fixed", executionPolicyConfig={"replicas": 1}),
         manifest(executionPolicy="scheduled", executionPolicyConfig={"cron": "0 2 * * *"}),
-        manifest(executionPolicy="autoscaling"),
+        manifest(),
     ):
         assert TOO_DEAR in refusal(member, "create", DRY, "-f", "-", document=uncapped)
     workers = {"source": "private", "private_worker_ids": ["wrk_1a2b3c"]}

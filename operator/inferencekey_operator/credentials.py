@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 
 from inferencekey_operator.errors import Actor, ConfigurationError, OperatorError, Reason
 from inferencekey_operator.plan import Identity
-from inferencekey_operator.rules import CREDENTIAL
+from inferencekey_operator.redaction import excerpt, printable, within_bytes
+from inferencekey_operator.rules import CANONICAL_SLUG, CREDENTIAL
 from inferencekey_operator.workload import RECONCILE_REQUESTED_AT, Workload
 
 PROJECT_KEY = "INFERENCEKEY_PROJECT"
@@ -29,8 +30,18 @@ OF_THE_TOKEN = frozenset(
 LONGEST_PROJECT = 253
 """Characters of a project's slug, as in `spec.project`: the schema cannot look into a Secret."""
 
+_MOST_QUOTED = 64
+"""Characters of a value in a message."""
+_MOST_QUOTED_BYTES = 96
+"""Bytes of it in UTF-8: the command at the end of the message must keep its place."""
+_MOST_READ = 4_096
+"""Characters of a value that are searched for a token: more than `excerpt` reads."""
+
+_SLUG = re.compile(CANONICAL_SLUG)
 _CONTROL_TOKEN = re.compile(r"ik_sdk_[0-9a-f]{8}_[0-9a-f]{64}")
 _TOKEN_ANYWHERE = re.compile(CREDENTIAL, re.IGNORECASE)
+_MAY_BE_TOKEN = re.compile(f"{CREDENTIAL}|[0-9a-f]{{32}}", re.IGNORECASE)
+"""A credential, or half of its secret: the prefix can be missing or misspelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +80,8 @@ def credential(workload: Workload, secret: Mapping[str, str] | None, allowed: Al
             f"generic {ref.name} -n {workload.namespace} --from-literal={ref.key}='<your ik_sdk_ token>'"
             + ("" if workload.spec.project else f" --from-literal={PROJECT_KEY}='<project slug>'"),
         )
-    token = _token(workload, secret)
-    base_url = _base_url(workload, secret, allowed)
-    project = workload.spec.project or secret.get(PROJECT_KEY, "").strip()
-    if not project:
-        raise ConfigurationError(
-            Reason.PROJECT_NOT_SET,
-            f"Neither spec.project nor the key {PROJECT_KEY} of Secret {ref.name} names a project. Set one: "
-            + _patch(workload, PROJECT_KEY, "<project slug>"),
-        )
-    if len(project) > LONGEST_PROJECT or not project.isprintable() or _TOKEN_ANYWHERE.search(project):
-        raise ConfigurationError(
-            Reason.PROJECT_NOT_SET,
-            f"What spec.project or the key {PROJECT_KEY} of Secret {ref.name} has is no project's slug: it is longer "
-            f"than {LONGEST_PROJECT} characters, cannot be printed, or looks like a token. Nothing was called. Set it: "
-            + _patch(workload, PROJECT_KEY, "<project slug>"),
-        )
-    return Credential(token, project, base_url)
+    token, base_url = _token(workload, secret), _base_url(workload, secret, allowed)
+    return Credential(token, _project(workload, secret), base_url)
 
 
 def identity(workload: Workload, credential: Credential) -> Identity:
@@ -175,6 +171,39 @@ def _token(workload: Workload, secret: Mapping[str, str]) -> str:
             + _patch(workload, ref.key, "<your ik_sdk_ token>"),
         )
     return token
+
+
+def _project(workload: Workload, secret: Mapping[str, str]) -> str:
+    ref = workload.spec.token_secret_ref
+    project = workload.spec.project or secret.get(PROJECT_KEY, "").strip()
+    if not project:
+        raise ConfigurationError(
+            Reason.PROJECT_NOT_SET,
+            f"Neither spec.project nor the key {PROJECT_KEY} of Secret {ref.name} names a project. To set one, run: "
+            + _patch(workload, PROJECT_KEY, "<project slug>"),
+        )
+    if len(project) <= LONGEST_PROJECT and _SLUG.fullmatch(project):
+        return project
+    if workload.spec.project:
+        where = "The project of this Workload is"
+        remedy = "A Workload cannot change its project. To replace it, declare another one, and delete this one: "
+        command = f"kubectl delete {workload.argument}"
+    else:
+        where, remedy = f"Key {PROJECT_KEY} of Secret {ref.name} holds", "To set it, run: "
+        command = _patch(workload, PROJECT_KEY, "<project slug>")
+    raise ConfigurationError(
+        Reason.PROJECT_NOT_SET,
+        f"{where} {_quoted(project)}, which is not a project slug. Nothing was called. A slug has lower-case ASCII "
+        f"letters and digits with single dashes between them, at most {LONGEST_PROJECT} characters, as in team-a. "
+        f"{remedy}{command}",
+    )
+
+
+def _quoted(text: str) -> str:
+    """The beginning of `text` in quotes; never what may be a token, even a token that is cut, split or misspelled."""
+    if _MAY_BE_TOKEN.search("".join(printable(text[:_MOST_READ]).split())):
+        return "what looks like a token"
+    return f'"{within_bytes(excerpt(text, _MOST_QUOTED), _MOST_QUOTED_BYTES)}"'
 
 
 def _base_url(workload: Workload, secret: Mapping[str, str], allowed: Allowed) -> str:

@@ -20,6 +20,7 @@ CANONICAL_SLUG: Final = "^[a-z0-9]+(-[a-z0-9]+)*$"
 
 _OBJECT_NAME: Final = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 _HOLDS_TOKEN: Final = f"self.matches('{CREDENTIAL}')"
+_IS_SLUG: Final = f"{_HOLDS_TOKEN} || self.matches('{CANONICAL_SLUG}')"
 _CREDENTIAL_ITSELF: Final = "self.matches('ik_(live|sdk)_[0-9a-f]{8}')"
 """Narrower, for a place where a word such as ik_sdk_token is a sensible name."""
 
@@ -43,9 +44,14 @@ NO_TOKEN = _rule(f"!{_HOLDS_TOKEN}", _REVOKE_IT, reason="FieldValueForbidden")
 NO_TOKEN_AS_KEY = _rule(f"!{_CREDENTIAL_ITSELF}", _REVOKE_IT, reason="FieldValueForbidden")
 NOT_BLANK = _rule("self.trim() != ''", "must not be blank: write a value, or leave the field out if it is optional")
 SLUG = _rule(
-    f"{_HOLDS_TOKEN} || self.matches('{CANONICAL_SLUG}')",
+    _IS_SLUG,
     "a slug is lower-case ASCII letters and digits with single dashes between them: write it as in "
     "support-bot or gemma-4-26b-r9700",
+)
+PROJECT = _rule(
+    _IS_SLUG,
+    "a project is named by its slug: lower-case ASCII letters and digits with single dashes between them. "
+    "Write it as in team-a; a project's name or id is not its slug",
 )
 OBJECT_NAME = _rule(
     f"{_HOLDS_TOKEN} || self.matches('{_OBJECT_NAME}')",

@@ -18,7 +18,7 @@ from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from inferencekey_operator.policyconfig import BackendConfig, PolicyConfig
-from inferencekey_operator.rules import NO_TOKEN_AS_KEY, NOT_BLANK, OBJECT_NAME, SECRET_KEY, SLUG
+from inferencekey_operator.rules import NO_TOKEN_AS_KEY, NOT_BLANK, OBJECT_NAME, PROJECT, SECRET_KEY, SLUG
 from inferencekey_operator.schemafield import WIRE, KnownKeys, one_of, text
 
 
@@ -123,10 +123,11 @@ class WorkloadSpec:
     project: Annotated[
         str | None,
         text(
-            "The slug of the project on the platform. Default: INFERENCEKEY_PROJECT in the Secret. It can "
-            "never be changed. A token is good for one project only.",
+            "The slug of the project on the platform: lower-case letters and digits with single dashes between "
+            "them. Default: INFERENCEKEY_PROJECT in the Secret. It can never be changed. A token is good for one "
+            "project only.",
             253,
-            NOT_BLANK,
+            PROJECT,
         ),
     ] = None
     description: Annotated[str | None, text("What it is for, shown on the platform.", 4096)] = None

@@ -27,6 +27,7 @@ SERVING_KEY = f"ik_live_a1b2c3d4_{SECRET}"
 
 BLANK = "must not be blank: write a value, or leave the field out if it is optional"
 NO_SLUG = "a slug is lower-case ASCII letters and digits with single dashes between them: write it as in"
+NO_PROJECT = "a project is named by its slug: lower-case ASCII letters and digits with single dashes between them"
 NO_SLUG_NAME = "metadata.name is no slug"
 OBJECT_NAME = "must be the name of an object in this namespace"
 VLLM_ONLY = "vllmVersion is for the backends vllm and vllm-omni: remove it"
@@ -58,7 +59,18 @@ REFUSED = {
     "a blank model": (manifest(model=" "), "spec.model", BLANK),
     "a blank backend": (manifest(backend=""), "spec.backend", BLANK),
     "a blank name": (manifest(**{"name": "\t "}), "spec.name", BLANK),
-    "a blank project": (manifest(project=""), "spec.project", BLANK),
+    "a blank project": (manifest(project=""), "spec.project", NO_PROJECT),
+    "a project in capitals": (manifest(project="Acme"), "spec.project", NO_PROJECT),
+    "a project of two words": (manifest(project="team a"), "spec.project", NO_PROJECT),
+    "a project that is a folder up": (manifest(project=".."), "spec.project", NO_PROJECT),
+    "a project of two segments": (manifest(project="team-a/../team-b"), "spec.project", NO_PROJECT),
+    "a project with a query": (manifest(project="team-a?x=1"), "spec.project", NO_PROJECT),
+    "a project in percent": (manifest(project="%2e%2e"), "spec.project", NO_PROJECT),
+    "a project with an underscore, as in an id": (manifest(project="prj_1a2b3c"), "spec.project", NO_PROJECT),
+    "a project with a dash at its end": (manifest(project="team-"), "spec.project", NO_PROJECT),
+    "a project with a line break at its end": (manifest(project="team-a\n"), "spec.project", NO_PROJECT),
+    "a project beyond ASCII": (manifest(project="größe"), "spec.project", NO_PROJECT),
+    "a project that is too long": (manifest(project="x" * 254), "spec.project", "than 253"),
     "a blank slug": (manifest(slug=""), "spec.slug", NO_SLUG),
     "a slug in capitals": (manifest(slug="Support"), "spec.slug", NO_SLUG),
     "a slug with two dashes": (manifest(slug="support--bot"), "spec.slug", NO_SLUG),
@@ -267,10 +279,12 @@ ACCEPTED = {
     "cron alone": manifest(executionPolicy="scheduled", executionPolicyConfig={"cron": "0 2 * * *"}),
     "words about keys": manifest(description="Ask for an ik_live_ key; never the ik_sdk_ one."),
     "a Secret's key named after the token": manifest(tokenSecretRef={"key": "ik_sdk_token"}),
-    "a name and a project of any letters": manifest(**{"name": "Größe 1", "project": "Team A"}),
+    "a name of any letters": manifest(**{"name": "Größe 1"}),
+    "a project by its slug": manifest(project="team-a-2"),
     "everything at its bound": manifest(
         model="m" * 512,
         name="n" * 253,
+        project="p" * 253,
         description="d" * 4096,
         command="c" * 16384,
         workerId="w" * 253,

@@ -390,16 +390,95 @@ def test_other_errors_are_left_as_they_are(error: OperatorError) -> None:
     assert with_remedy(a_workload(), error) is error
 
 
-@pytest.mark.parametrize("project", ["p" * 254, "a\nb", "a\u202eb", "a\x00b", TOKEN, f"x{TOKEN}"])
+NO_SLUGS = {
+    "..": "..",
+    "team-a/../team-b": "team-a/../team-b",
+    "team-a?x=1": "team-a?x=1",
+    "%2e%2e": "%2e%2e",
+    "Acme": "Acme",
+    "ACME": "ACME",
+    "team a": "team a",
+    "prj_1a2b3c": "prj_1a2b3c",
+    "-team": "-team",
+    "team-": "team-",
+    "team--a": "team--a",
+    "größe": "größe",
+    "a\nb": "a b",
+    "a\u202eb": "ab",
+    "a\x00b": "ab",
+    "p" * 254: "p" * 63 + "…",
+}
+"""Projects that are no slugs, and how a message shows each of them."""
+
+
+@pytest.mark.parametrize(("project", "shown"), NO_SLUGS.items())
+def test_a_project_of_a_secret_that_is_no_slug_is_refused(project: str, shown: str) -> None:
+    """The message quotes it, says what a slug is, and ends with the command; two spellings cannot name one project."""
+    message = refusal(SECRET | {"INFERENCEKEY_PROJECT": f" {project}\n"}).message
+
+    assert message.startswith(
+        f'Key INFERENCEKEY_PROJECT of Secret inferencekey holds "{shown}", which is not a project slug. '
+        "Nothing was called. A slug has lower-case ASCII letters and digits with single dashes between them"
+    )
+    words = shlex.split(message[message.index("kubectl") :])
+    assert words[:6] == ["kubectl", "patch", "secret", "inferencekey", "-n", "team-a"]
+    assert json.loads(words[-1]) == {"stringData": {"INFERENCEKEY_PROJECT": "<project slug>"}}
+
+
+@pytest.mark.parametrize(("project", "shown"), NO_SLUGS.items())
+def test_a_declared_project_that_is_no_slug_is_refused(project: str, shown: str) -> None:
+    """The API server refuses it; what it stored all the same is not called, whatever the Secret says."""
+    message = refusal(SECRET, {"project": project}).message
+
+    assert message.startswith(f'The project of this Workload is "{shown}", which is not a project slug. ')
+    assert message.endswith("kubectl delete ikw/support-bot -n team-a")
+
+
+@pytest.mark.parametrize(
+    "project",
+    [
+        TOKEN,
+        TOKEN.upper(),
+        f"x{TOKEN}",
+        LIVE_KEY,
+        TOKEN.removeprefix("ik_sdk_"),
+        TOKEN.replace("ik_sdk_", "ik-sdk_"),
+        f"_{SECRET_HALF}",
+        TOKEN[:30] + "\n" + TOKEN[30:],
+        "ik_s\u200bdk_a1b2c3d4_" + SECRET_HALF,
+        "_" + " ".join(SECRET_HALF),
+        "\u200b" * 900 + "_" + SECRET_HALF,
+    ],
+)
 @pytest.mark.parametrize("declared", [False, True])
-def test_a_project_that_is_none_is_not_called(project: str, declared: bool) -> None:
-    """It would stand in an address, a status and a ConfigMap; a token that was put there by mistake as well."""
+def test_a_token_in_the_place_of_a_project_is_not_quoted(project: str, declared: bool) -> None:
+    """Whole, cut, spelled wrong or in pieces: nobody reads it in a message."""
     secret = SECRET if declared else SECRET | {"INFERENCEKEY_PROJECT": project}
     error = refusal(secret, {"project": project} if declared else None)
 
     assert error.reason is Reason.PROJECT_NOT_SET
-    assert SECRET_HALF[:16] not in error.message
-    assert len(error.message) < 1_024
+    assert "what looks like a token" in error.message
+    assert SECRET_HALF[:8] not in error.message.lower().replace(" ", "")
+
+
+@pytest.mark.parametrize("declared", [False, True])
+def test_a_project_of_any_size_leaves_room_for_the_command(declared: bool) -> None:
+    """A condition's message has 1,024 bytes, and the command is at its end."""
+    name, project = "s" * 253, "\U0001f600" * 300_000
+    ref = {"token_secret_ref": TokenSecretRef(name=name)}
+    workload = a_workload(ref | ({"project": project} if declared else {}), namespace="n" * 63, name="w" * 253)
+
+    with pytest.raises(ConfigurationError) as caught:
+        credential(workload, SECRET | {"INFERENCEKEY_PROJECT": project}, Allowed(PLATFORM, (name,)))
+
+    assert len(caught.value.message.encode()) <= 1_024
+
+
+@pytest.mark.parametrize("project", ["p", "team-a", "2", "a-1-b", "p" * 253])
+def test_a_slug_is_a_project(project: str) -> None:
+    """Whatever the API server accepts in a spec is good in a Secret, too."""
+    assert credential(a_workload(), SECRET | {"INFERENCEKEY_PROJECT": project}, ALLOWED).project == project
+    assert credential(a_workload({"project": project}), SECRET, ALLOWED).project == project
 
 
 def test_a_command_that_repeats_what_others_wrote_runs_nothing_else() -> None:

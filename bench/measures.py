@@ -112,8 +112,8 @@ def _events(made: Creation) -> int:
 
 
 def _unforeseen(made: Creation, size: int) -> float:
-    """Writes beside the finalizer, the ConfigMap, the status and one per phase that it was seen in."""
-    return max(0.0, made.span.total_writes - _events(made) - 3 * size - made.phases) / size
+    """Writes beside the finalizer, the record, the ConfigMap, the status and one per phase that it was seen in."""
+    return max(0.0, made.span.total_writes - _events(made) - 4 * size - made.phases) / size
 
 
 def _compared(seen: Seen) -> float | None:

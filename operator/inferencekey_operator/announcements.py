@@ -51,6 +51,15 @@ def announce(
     return told
 
 
+def doubtful(live: LiveWorkload) -> Announcement:
+    """A row may have been made by a creation whose answer was lost, or by someone else."""
+    note = (
+        f"{live.id} may have been made by a creation of this Workload whose answer was lost, or by someone else. It "
+        "counts as found, and stays on the platform when this Workload is deleted, unless spec.deletionPolicy is Delete"
+    )
+    return Announcement(Reason.DUPLICATE_WORKLOAD, note, warning=True)
+
+
 def _carried_out(plan: Plan, live: LiveWorkload | None) -> list[Announcement]:
     if not plan.perform:
         return []
@@ -73,7 +82,7 @@ def _carried_out(plan: Plan, live: LiveWorkload | None) -> list[Announcement]:
 def _recovered(workload: Workload, report: Report, plan: Plan, live: LiveWorkload | None) -> list[Announcement]:
     """A creation whose answer was lost, by us or by the process before us: now recorded as made here."""
     recorded = workload.status.workload_id is None and report.changes.get("adopted") is False
-    if plan.perform or live is None or not recorded or not workload.has_finalizer:
+    if plan.perform or live is None or not recorded or workload.status.creation is None:
         return []
     return [Announcement(Reason.PROGRESSING, f"Created on the platform as {live.id} (the answer was lost)")]
 

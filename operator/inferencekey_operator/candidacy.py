@@ -37,6 +37,8 @@ class Field:
     layouts: Layouts
     controller: Controller
     client_timeout: float
+    least_wait: float = 0.0
+    """Seconds that creations wait, whoever had the Lease before."""
     candidacies: list[Candidacy] = field(default_factory=list)
     closing: bool = False
     """Whether this process ends: it takes nothing any more."""
@@ -125,7 +127,8 @@ class Candidacy(Notes):
             await asyncio.wait({holding})
             holding.result()
         self._acting = True
-        self._controller.begin(self.shard, settled_in=self._field.client_timeout if taken or waited else 0.0)
+        settled_in = self._field.client_timeout if taken or waited else 0.0
+        self._controller.begin(self.shard, settled_in=max(settled_in, self._field.least_wait))
         given = asyncio.create_task(self._given.wait())
         try:
             await asyncio.wait({holding, given}, return_when=asyncio.FIRST_COMPLETED)

@@ -11,10 +11,11 @@ import asyncio
 import json
 import math
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from datetime import datetime
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -34,6 +35,11 @@ PAGE = 250
 MERGE = "application/merge-patch+json"
 BETWEEN_WATCHES = 1.0
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+NO_VERSION = sys.maxsize
+"""Of what has no resourceVersion that could be compared: it is older than nothing."""
+EACH = "metadata.name!=_"
+"""Selects every object, as nothing has that name: tells a watch of ours from one of kopf's that is of the same."""
 
 _VERBS = {"POST": "create", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}
 _WRITTEN = frozenset({PLURAL, f"{PLURAL}/status", "configmaps", "events", "leases"})
@@ -91,6 +97,9 @@ class Cluster:
         self._configuration = configuration
         self._opens: dict[tuple[str, str], float] = {}
         self.pulse = Pulse()
+        self.went_back = asyncio.Event()
+        """Set once the API server shows an older state than before, as after etcd was restored from a snapshot."""
+        self._versions: dict[str, int] = {}
         self._rest = client.ApiClient(configuration).rest_client
         self.session = self.open_session(CONNECTIONS)
         self._unbounded = self.open_session()
@@ -220,6 +229,15 @@ class Cluster:
         except Exception as error:  # those of aiohttp, and of whatever plugin hands out credentials
             raise _unanswered(error) from error
 
+    def heed_the_version(self, path: str, body: Body) -> None:
+        """Take note of an object's version, read or written by one caller at a time: it never grows smaller."""
+        version = _version(body)
+        if version == NO_VERSION:
+            return
+        if version < self._versions.get(path, 0):
+            self.went_back.set()
+        self._versions[path] = version
+
     # -- Workloads ---------------------------------------------------------------------------------------------
 
     async def find_workloads(self, namespaces: tuple[str, ...]) -> None:
@@ -227,12 +245,27 @@ class Cluster:
         for path in collection_paths(f"/apis/{GROUP}/{VERSION}", PLURAL, namespaces):
             await self.request("GET", path, limit="1")
 
-    async def workloads(self, namespaces: tuple[str, ...]) -> AsyncIterator[Body]:
-        """Every Workload, of these namespaces or of the cluster."""
+    async def workloads(
+        self, namespaces: tuple[str, ...], newest: int = 0, known: Callable[[Body], int] = lambda item: 0
+    ) -> AsyncIterator[Body]:
+        """Every Workload, of these namespaces or of the cluster.
+
+        `newest` is a resourceVersion that was seen before, and `known` tells that of an object as last seen, or 0: a
+        list that is older, or shows an older object though it is newer itself, is of a former time.
+        """
         for path in collection_paths(f"/apis/{GROUP}/{VERSION}", PLURAL, namespaces):
             async for page in self.pages(path):
+                reached = _version(page)
+                if reached < newest:
+                    self._refuse_the_past()
                 for item in page["items"]:
+                    if _version(item) < known(item) <= reached:
+                        self._refuse_the_past()
                     yield item
+
+    def _refuse_the_past(self) -> NoReturn:
+        self.went_back.set()
+        raise ClusterError(0, "the list of Workloads is older than what was seen before")
 
     async def write_finalizers(self, workload: Workload, finalizers: tuple[str, ...]) -> Body:
         """Set the finalizers, unless the object moved on meanwhile."""
@@ -303,10 +336,9 @@ def collection_paths(prefix: str, plural: str, namespaces: tuple[str, ...]) -> t
 
 
 def _collection(request: aiohttp.ClientRequest) -> str:
-    """The path; the watch of the Workloads' metadata alone is not to be taken for that of the Workloads."""
-    metadata_only = "PartialObjectMetadata" in request.headers.get("Accept", "")
-    path = request.url.path
-    return f"{path}-metadata" if metadata_only and path.endswith(f"/{PLURAL}") else path
+    """The path; the watch of the Workloads' records is not to be taken for that of kopf."""
+    ours = request.url.query.get("fieldSelector") == EACH
+    return f"{request.url.path}-records" if ours else request.url.path
 
 
 def _resource(path: str) -> str:
@@ -349,6 +381,12 @@ def _refusal(response: aiohttp.ClientResponse, answer: bytes) -> ClusterError:
 
 def _unanswered(error: Exception) -> ClusterError:
     return error if isinstance(error, ClusterError) else ClusterError(0, f"{type(error).__name__}: {error}")
+
+
+def _version(body: Body) -> int:
+    """A resourceVersion as a number."""
+    text = str(body.get("metadata", {}).get("resourceVersion", ""))
+    return int(text) if text.isdecimal() else NO_VERSION
 
 
 def _message(answer: bytes) -> str:

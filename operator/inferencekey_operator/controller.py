@@ -11,21 +11,23 @@ import logging
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from inferencekey_operator import metrics
 from inferencekey_operator.cluster import ClusterError
-from inferencekey_operator.deletion import Deletion
-from inferencekey_operator.errors import Actor, OperatorError
+from inferencekey_operator.deletion import Deletion, was_abandoned
+from inferencekey_operator.errors import Actor, OperatorError, Reason
 from inferencekey_operator.inferencekey.roster import Roster
 from inferencekey_operator.keys import Key
 from inferencekey_operator.leader import LeadershipLostError
 from inferencekey_operator.logs import about
 from inferencekey_operator.observe import settled, stake
 from inferencekey_operator.reconcile import Reconciler
-from inferencekey_operator.store import key_of
-from inferencekey_operator.workload import Workload
+from inferencekey_operator.store import Memory, key_of
+from inferencekey_operator.workload import Workload, stays
 from inferencekey_operator.workqueue import WorkQueue
 from inferencekey_operator.world import AskedAgainError, Term, Terms, World
 
@@ -34,6 +36,9 @@ log = logging.getLogger(__name__)
 AT_WORK: ContextVar[Key | None] = ContextVar("AT_WORK", default=None)
 """For which Workload something is done: each look is a task, with a context of its own."""
 
+RENEWED = 10.0
+"""Seconds after which a leader has renewed its Lease since, or does not lead any more. Where etcd was restored from a
+snapshot, that tells, before an object that the snapshot lacks is taken for one that somebody removed."""
 STEP_PAUSE = 5.0
 """Seconds between two status writes that only tell a new step of the same phase."""
 
@@ -73,9 +78,10 @@ class Controller:
         now, term, workloads = asyncio.get_running_loop().time(), self.terms.of_shard[shard], self._of(shard)
         term.began, term.creates_from = now, now + settled_in
         for workload in workloads:
-            if self._sharded:
-                self.world.store.revisit(workload.key)
+            self.world.store.revisit(workload.key)
             self.queue.add(workload.key, urgent=not settled(workload))
+        for key in self.world.store.vanished:
+            self.queue.add(key)
         self.queue.start()
         log.info("in control of %d Workloads%s", len(workloads), f", those of shard {shard}" if self._sharded else "")
 
@@ -83,6 +89,7 @@ class Controller:
         """This process acts for a shard no more: back when nothing of it is in work, and nothing will be."""
         if not self._sharded:
             await self.queue.stop()
+            self.terms.of_shard[shard] = Term()  # what the next leader releases did not disappear
             return
         self.terms.of_shard[shard] = Term()
         await self.queue.drop(self.terms.foreign)
@@ -112,8 +119,12 @@ class Controller:
     def workload_seen(self, body: Mapping[str, Any], *, urgent: bool = True) -> None:
         """A Workload was listed, created, updated or annotated, or its deletion began."""
         key = key_of(body)
+        before, memory = self.world.store.get(key), self.world.store.memory(key)
         if self.world.store.observe(body):
             workload = self.world.store.get(key)
+            if before is not None and workload is not None and before.uid != workload.uid:
+                self._see_to_the_abandoned(before, memory)  # it went, and no watch told
+            self.world.installations.saw(before, workload, asyncio.get_running_loop().time())
             if workload is not None:
                 stake(self.world, workload)
             if self.terms.foreign(key):
@@ -136,23 +147,63 @@ class Controller:
             if namespace is None or workload.namespace == namespace
         }
         async for body in everything:
-            before.pop(key_of(body), None)
+            former = before.pop(key := key_of(body), None)
+            if former is not None and former != body["metadata"]["uid"]:
+                self.forget(key, former, after=RENEWED)  # deleted and declared anew while no watch was open
             self.workload_seen(body, urgent=False)
         for key, uid in before.items():
-            self.forget(key, uid)
+            self.forget(key, uid, after=RENEWED)
 
     def workload_gone(self, body: Mapping[str, Any]) -> None:
         """A Workload is no more."""
         self.forget(key_of(body), body["metadata"]["uid"])
 
-    def forget(self, key: Key, uid: str | None = None) -> None:
-        """Drop everything known of `key`, and let whoever waited for its identity have it."""
+    def forget(self, key: Key, uid: str | None = None, *, after: float = 0.0) -> None:
+        """Drop everything known of `key`, and let whoever waited for its identity have it.
+
+        What its finalizer held back, if it was not released, is done `after` so many seconds.
+        """
+        workload, memory = self.world.store.get(key), self.world.store.memory(key)
         if not self.world.store.forget(key, uid):
             return
         self.queue.forget(key)
         self.world.serving.forget(key)
         self.world.rosters.leave(key)
-        self.world.claims.release(key)
+        self.world.claims.release(key, self._settles_at(workload, memory) if workload is not None else None)
+        if workload is not None:
+            self._see_to_the_abandoned(workload, memory, after)
+
+    def _settles_at(self, workload: Workload, memory: Memory) -> float | None:
+        """Of a Workload that went while a creation of it may be under way: when whoever is next may create."""
+        recorded = workload.status.creation is not None and workload.status.workload_id is None and not memory.void
+        if memory.release_sent or not (recorded or memory.uncertain_since is not None):
+            return None
+        return asyncio.get_running_loop().time() + self.world.settings.create_settle
+
+    def _acts_for(self, key: Key) -> bool:
+        return self.terms.of(key.namespace).began < float("inf")
+
+    def _see_to_the_abandoned(self, workload: Workload, memory: Memory, after: float = 0.0) -> None:
+        """Where somebody removed our finalizer, what it held back is done without the object."""
+        if not self._acts_for(workload.key) or not was_abandoned(workload, memory):
+            return
+        left = replace(workload, vanished=True, deletion_timestamp=workload.deletion_timestamp or datetime.now(UTC))
+        memory.deleting_since = memory.deleting_since or asyncio.get_running_loop().time()
+        self.world.store.keep_the_vanished(left, memory)
+        self.queue.add_after(left.key, after, urgent=True)
+
+    def _tell_the_loss(self, workload: Workload) -> None:
+        """Once, when its turn comes."""
+        memory = self.world.store.memory(workload.key)
+        if memory.loss_told:
+            return
+        memory.loss_told = True
+        metrics.VANISHED.inc()
+        duplicate = memory.duplicate or workload.status.duplicate_workload_id
+        made = workload.status.workload_id or memory.made
+        what = (duplicate if stays(workload) else made) or f"what may have been created as {workload.effective_slug}"
+        note = f"Disappeared without being released: its finalizer was removed. The operator now deletes {what}"
+        self.world.recorder.workload(workload, Reason.DELETING, note, warning=True)
 
     def secret_changed(self, secret: Key) -> None:
         """A Secret came, was rotated or went."""
@@ -240,6 +291,12 @@ class Controller:
         if workload is None:
             self.queue.succeeded(key)  # it went while it was looked at: its failures are nobody's any more
             return
+        try:
+            await self._reconcile(key, workload)
+        finally:  # also where the work was given up, as its list was that of a former Workload of this name
+            self._heed_what_came_meanwhile(key)
+
+    async def _reconcile(self, key: Key, workload: Workload) -> None:
         AT_WORK.set(key)
         self.world.store.memory(key).left = workload.resource_version
         result = "done"
@@ -259,7 +316,6 @@ class Controller:
         except LeadershipLostError:
             result = "stopped"
         metrics.RECONCILES.labels(result).inc()
-        self._heed_what_came_meanwhile(key)
 
     def _heed_what_came_meanwhile(self, key: Key) -> None:
         """An event that came during the work is worth a look of its own, unless it is the echo of what we wrote."""
@@ -270,6 +326,8 @@ class Controller:
                 self.queue.add(key, urgent=True)
 
     async def _look(self, workload: Workload) -> None:
+        if workload.vanished:
+            self._tell_the_loss(workload)
         if workload.deleting:
             await self._deletion.carry_out(workload)
         else:
@@ -289,7 +347,9 @@ class Controller:
             return
         log.debug("%s: %s", key, error, extra=about(key, slug=workload.effective_slug, reason=error.reason))
         try:
-            if workload.deleting:
+            if error.reason is Reason.OPERATOR_CONFLICT:
+                self._report_conflict(workload, error)
+            elif workload.deleting:
                 await self._deletion.report_failure(workload, error)
             else:
                 await self._reconciler.report_failure(workload, error)
@@ -297,6 +357,11 @@ class Controller:
             self._refused(key, refused)
             return
         self._return_later(key, workload, error)
+
+    def _report_conflict(self, workload: Workload, error: OperatorError) -> None:
+        """Once, and beside the Workloads: a status that is written now would only be answered by the other operator."""
+        if self.world.installations.first_report(workload.namespace):
+            self.world.recorder.namespace(workload.namespace, error.reason, error.message)
 
     def _return_later(self, key: Key, workload: Workload, error: OperatorError) -> None:
         roster = self.world.rosters.of(key)

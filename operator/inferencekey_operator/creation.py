@@ -1,25 +1,39 @@
-"""Sending a POST, which the platform does not make idempotent: a second one is a billable twin.
+"""Sending a POST, which the platform does not make idempotent: a second one is a billable duplicate.
 
-The finalizer is written first: it is the record that a creation was begun, whatever happens to the answer. A creation
-in doubt is not repeated before whatever was sent can have been carried out.
+The record comes first: our finalizer, then the pinned identity and the platform's time in the status, then the POST,
+right after the record in the same place of the platform's queue. So what is sent was still declared a moment before,
+and whoever comes after a crash knows what was sent and where. A creation in doubt is not repeated before whatever was
+sent can have been carried out, and shown by a list.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
 
 from inferencekey_operator.conditions import Report
-from inferencekey_operator.errors import ConfigurationError, PlatformFailure, Reason
-from inferencekey_operator.inferencekey.roster import Roster
+from inferencekey_operator.credentials import pinned_identity
+from inferencekey_operator.duplicates import remove_duplicate
+from inferencekey_operator.errors import Actor, ConfigurationError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.wire import LiveWorkload
-from inferencekey_operator.observe import Observed, refuse_rivals
-from inferencekey_operator.plan import Create, Identity
-from inferencekey_operator.status import Readiness
-from inferencekey_operator.workload import Workload
-from inferencekey_operator.world import AskedAgainError, World
+from inferencekey_operator.observe import Observed, drift_policy, refuse_rivals
+from inferencekey_operator.ownership import sent_hash
+from inferencekey_operator.plan import Create
+from inferencekey_operator.redaction import excerpt
+from inferencekey_operator.safeguards import refuse_the_unlisted
+from inferencekey_operator.status import Creation, Readiness
+from inferencekey_operator.store import Taken
+from inferencekey_operator.workload import RECONCILE_REQUESTED_AT, OnDrift, Workload
+from inferencekey_operator.world import AskedAgainError, World, deciding
 
 _FAILED = frozenset({500, 503})
 """What the platform says itself when it gave up. Of a gateway's 502 or 504 it may know nothing, and go on."""
+MOST_TAKEN = 2
+"""How often the platform may answer with the same other slug, before a person has to look at it."""
 
 
 def wait_for_the_uncertain(world: World, workload: Workload) -> float:
@@ -28,11 +42,12 @@ def wait_for_the_uncertain(world: World, workload: Workload) -> float:
     Returns since when that is over, in the loop's time: the list that a creation rests on begins later.
     """
     memory, settings, term = world.store.memory(workload.key), world.settings, world.terms.of(workload.namespace)
-    until, uncertain, unanswered = term.creates_from, memory.uncertain_since, memory.unanswered
-    may_be_made = workload.has_finalizer and workload.status.workload_id is None
-    if may_be_made and (uncertain is None or uncertain < term.began):
+    until = max(term.creates_from, world.claims.settles_at(workload.key))
+    uncertain, unanswered = memory.uncertain_since, memory.unanswered
+    if on_record(world, workload) and (uncertain is None or uncertain < term.began):
         # Another process may have begun one; what we remember is of a former term.
-        uncertain, unanswered = term.began, unanswered or uncertain is not None
+        uncertain = max(term.began, memory.record_seen or term.began)
+        unanswered = True
     if uncertain is not None:
         settles_in = settings.create_settle if unanswered else 0.0
         until = max(until, uncertain + max(settles_in, settings.client_timeout))
@@ -42,68 +57,216 @@ def wait_for_the_uncertain(world: World, workload: Workload) -> float:
     return until
 
 
-def refuse_the_outdated(world: World, workload: Workload) -> None:
+async def restore_the_record(world: World, workload: Workload) -> Workload:
+    """Write the record again that hands removed from the status, while what it is of may still be carried out."""
+    memory, status = world.store.memory(workload.key), workload.status
+    if memory.uncertain_since is None or memory.sent is None or status.creation is not None or status.workload_id:
+        return workload
+    who, creation = memory.sent
+    uncertain = memory.uncertain_since
+    workload = await world.reporter.record(
+        workload,
+        creation=creation,
+        platform_url=who.platform_url,
+        project_slug=who.project,
+        workload_slug=who.slug,
+        adopted=None,
+    )
+    memory.posted, memory.uncertain_since = True, uncertain
+    return workload
+
+
+def on_record(world: World, workload: Workload) -> bool:
+    """Whether a creation is on record whose outcome is not known, and which may have made a workload."""
+    recorded = workload.status.creation is not None and workload.status.workload_id is None
+    return recorded and not world.store.memory(workload.key).void
+
+
+def refuse_the_outdated(world: World, workload: Workload, policy: OnDrift) -> None:
     """While we waited for the platform the declaration may have moved, or be suspended, or be on its way out."""
     if not world.store.current(workload):
+        raise AskedAgainError(0.0)
+    try:
+        now = drift_policy(world, workload)
+    except ConfigurationError:
+        raise AskedAgainError(0.0) from None
+    if now is not policy:
         raise AskedAgainError(0.0)
 
 
 async def create(world: World, workload: Workload, observed: Observed, step: Create) -> tuple[Workload, LiveWorkload]:
     """Record the intent, send, and make sure that what came of it is what was wanted."""
     slug, roster = observed.identity.slug, observed.roster
-    workload = await _come_first(world, workload, await _record_the_intent(world, workload), observed.identity)
-    refuse_the_outdated(world, workload)
-    answer = await _post(world, workload, observed, step)
+    # Of the Workload as it was decided on: the answer to a write of ours may already show a later edit.
+    still_wanted = partial(refuse_the_outdated, world, workload, observed.policy)
+    await _refuse_the_taken(world, workload, observed)
+    if step.again or workload.status.creation is not None or slug in roster.deleted:
+        await refuse_the_unlisted(roster, slug)
+    if not workload.has_finalizer:
+        decided, workload = workload, await world.reporter.add_finalizer(workload)
+        if workload.status != decided.status:
+            raise AskedAgainError(0.0)  # another operator wrote between the decision and this write
+    workload, answer = await _post(world, workload, observed, step, still_wanted)
     world.serving.forget(workload.key)
     if answer.slug != slug:
-        world.store.memory(workload.key).twin = answer.id
-        await remove_twin(world, workload, roster)
-        raise PlatformFailure(Reason.PLATFORM_ERROR, "The slug was taken meanwhile; the twin was deleted again.")
+        await _disown(world, workload, observed, answer)
     return workload, answer
 
 
-async def _come_first(world: World, before: Workload, workload: Workload, who: Identity) -> Workload:
-    """Where other replicas create too, only the one goes on that began first; the other takes its record back."""
+async def _post(
+    world: World, workload: Workload, observed: Observed, step: Create, still_wanted: Callable[[], None]
+) -> tuple[Workload, LiveWorkload]:
+    memory, loop = world.store.memory(workload.key), asyncio.get_running_loop()
+    prepared, former = False, memory.uncertain_since
+
+    async def prepare() -> None:
+        nonlocal workload, prepared
+        still_wanted()
+        before = workload.status.creation
+        workload = await _record(world, workload, observed, again=step.again)
+        written_here = memory.void or workload.status.creation != before
+        workload = await _come_first(world, workload, observed, written_here=written_here)
+        prepared = memory.posted = True
+        memory.sent = (observed.identity, workload.status.creation) if workload.status.creation else None
+        memory.void = False
+        memory.uncertain_since, memory.unanswered = loop.time(), True
+
+    try:
+        with deciding(still_wanted):
+            answer = await observed.roster.create(step.body, prepare)
+    except (AskedAgainError, PlatformFailure) as error:
+        if prepared and isinstance(error, PlatformFailure) and error.uncertain:
+            memory.uncertain_since, memory.unanswered = loop.time(), error.status not in _FAILED
+        elif prepared:
+            _nothing_came_of_it(world, workload, former)
+        raise
+    memory.uncertain_since, memory.made, memory.written_at = None, answer.id, loop.time()
+    return workload, answer
+
+
+def _nothing_came_of_it(world: World, workload: Workload, former: float | None) -> None:
+    """The creation was refused, or was not sent: what is on record made nothing.
+
+    Unless a `former` one, which the platform said it failed to carry out, may still be.
+    """
+    memory, now = world.store.memory(workload.key), asyncio.get_running_loop().time()
+    may_come = former is not None and now < former + world.settings.create_settle
+    memory.uncertain_since, memory.posted, memory.void = former if may_come else None, may_come, not may_come
+
+
+def taken_back(world: World, workload: Workload, reason: Reason) -> dict[str, Any]:
+    """The fields of a status that are removed after a definite refusal: the record, and what was pinned for it.
+
+    Trouble that passes is not worth the writes: the creation is sent again soon, under the same record.
+    """
+    memory = world.store.memory(workload.key)
+    if not memory.void or workload.status.creation is None or reason.actor is Actor.PLATFORM:
+        return {}
+    pins = dict.fromkeys(("platform_url", "project_slug", "workload_slug")) if memory.bare else {}
+    return {"creation": None, **pins}
+
+
+async def _come_first(world: World, workload: Workload, observed: Observed, *, written_here: bool) -> Workload:
+    """Where other replicas create too, only the one goes on that began first; the other takes its record back.
+
+    Unless another process wrote it, which may have sent the creation.
+    """
     if world.precedence is None:
         return workload
+    memory = world.store.memory(workload.key)
     try:
         if not await world.precedence.knows_all_before(workload):
             raise AskedAgainError(1.0)
-        refuse_rivals(world, workload, who)
+        refuse_rivals(world, workload, observed.identity)
     except (AskedAgainError, ConfigurationError):
-        if not before.has_finalizer:
-            await world.reporter.remove_finalizer(workload)
+        if written_here and not memory.posted:
+            memory.void = True
+            gone = taken_back(world, workload, Reason.SLUG_CONFLICT)
+            workload = await world.reporter.record(workload, **gone)
+            if memory.bare:
+                await world.reporter.remove_finalizer(workload)
         raise
     return workload
 
 
-async def remove_twin(world: World, workload: Workload, roster: Roster) -> None:
-    """What a POST made under another slug goes again, however often that has to be tried."""
-    memory = world.store.memory(workload.key)
-    if memory.twin is not None:
-        await roster.delete(memory.twin)
-        memory.twin = None
-
-
-async def _record_the_intent(world: World, workload: Workload) -> Workload:
-    """Finalizer and no id say: made here, or perhaps. So the id of what is gone goes before another is made."""
-    if not workload.has_finalizer:
-        workload = await world.reporter.add_finalizer(workload)
-    if workload.status.workload_id is None:
-        return workload
-    forgotten = {"workload_id": None, "adopted": None}
-    report = Report(Reason.PROGRESSING, "Created again on the platform", readiness=Readiness(), changes=forgotten)
+async def _record(world: World, workload: Workload, observed: Observed, *, again: bool) -> Workload:
+    """Write the record, with the identity that it is of; what is recorded of a workload that is gone goes with it."""
+    who, status, memory = observed.identity, workload.status, world.store.memory(workload.key)
+    creation = Creation(time=_whole(observed.roster.date), sent=sent_hash(observed.declared))
+    if status.creation is not None and status.creation.sent == creation.sent and status.workload_id is None:
+        if _as_old(status.creation, creation, world.settings.create_settle):
+            return workload
+        return await world.reporter.record(workload, creation=creation)  # sent again: its time counts from now
+    memory.bare, memory.posted = pinned_identity(workload) is None, False
+    changes = {
+        "creation": creation,
+        "platform_url": who.platform_url,
+        "project_slug": who.project,
+        "workload_slug": who.slug,
+        "workload_id": None,
+        "adopted": None,
+    }
+    message = "Being created again on the platform" if again else "Being created on the platform"
+    report = Report(Reason.PROGRESSING, message, readiness=Readiness(), changes=changes)
+    memory.made = None
     return await world.reporter.report(workload, report)
 
 
-async def _post(world: World, workload: Workload, observed: Observed, step: Create) -> LiveWorkload:
-    memory, loop = world.store.memory(workload.key), asyncio.get_running_loop()
-    memory.uncertain_since, memory.unanswered = loop.time(), True
-    try:
-        answer = await observed.roster.create(step.body)
-    except PlatformFailure as error:
-        memory.uncertain_since = loop.time() if error.uncertain else None
-        memory.unanswered = error.status not in _FAILED
-        raise
-    memory.uncertain_since, memory.made = None, answer.id
-    return answer
+def _as_old(recorded: Creation, now: Creation, lag: float) -> bool:
+    """Whether the record tells of this moment well enough: what is sent again soon writes nothing."""
+    if recorded.time is None or now.time is None:
+        return recorded.time == now.time
+    return 0 <= (now.time - recorded.time).total_seconds() < lag
+
+
+def _whole(moment: datetime | None) -> datetime | None:
+    """As a status keeps it."""
+    return None if moment is None else moment.astimezone(UTC).replace(microsecond=0)
+
+
+async def _refuse_the_taken(world: World, workload: Workload, observed: Observed) -> None:
+    """After one duplicate, send no further creation before it is known who has the slug.
+
+    A row with our slug in a list ends this. So does another declaration, or a person who asks for it.
+    """
+    memory, slug = world.store.memory(workload.key), observed.identity.slug
+    taken = memory.taken
+    if taken is None:
+        return
+    if (taken.generation, taken.requested) != (workload.generation, workload.annotations.get(RECONCILE_REQUESTED_AT)):
+        memory.taken = None
+        return
+    numbered = re.fullmatch(rf"{re.escape(slug)}-[0-9]+", taken.slug) is not None
+    if not numbered or taken.times >= MOST_TAKEN:
+        raise _takes_another(slug, taken.slug)
+    if observed.roster.began < taken.at + world.settings.create_settle or await observed.roster.exists(slug):
+        raise _held_unseen(slug, taken.slug)
+
+
+def _takes_another(slug: str, made: str) -> ConfigurationError:
+    return ConfigurationError(
+        Reason.PLATFORM_REFUSED,
+        f'The platform makes the slug "{excerpt(made, 128)}" of the slug "{slug}". The operator deleted the workload '
+        "again, and creates no other. To go on, declare a new Workload whose spec.slug is one that the platform keeps",
+    )
+
+
+def _held_unseen(slug: str, made: str) -> PlatformFailure:
+    return PlatformFailure(
+        Reason.PLATFORM_ERROR,
+        f'The platform made "{made}" of the slug "{slug}", so a workload that the list does not show has the slug. The '
+        "operator deleted the duplicate, and creates nothing until a list shows who has it.",
+    )
+
+
+async def _disown(world: World, workload: Workload, observed: Observed, answer: LiveWorkload) -> None:
+    """Someone else has the slug, or the platform spells it in another way: what we made is deleted again; raises."""
+    memory, slug = world.store.memory(workload.key), observed.identity.slug
+    before = memory.taken
+    times = before.times + 1 if before is not None and before.slug == answer.slug else 1
+    requested = workload.annotations.get(RECONCILE_REQUESTED_AT)
+    memory.taken = Taken(answer.slug, asyncio.get_running_loop().time(), workload.generation, requested, times)
+    memory.duplicate, memory.made, memory.posted, memory.void = answer.id, None, False, True
+    await remove_duplicate(world, workload, observed.roster)
+    await _refuse_the_taken(world, workload, observed)
+    raise _held_unseen(slug, answer.slug)

@@ -1,31 +1,46 @@
 """The end of a Workload: never leaks, never hangs.
 
-The finalizer goes only when the platform confirmed the deletion, or the workload is gone, or nothing was ever made,
-or what is there is to stay. It depends on as little as possible: the pinned identity and any token that still works,
-not a valid spec. Without a token it lets go after the grace time, loudly.
+The finalizer goes only when the platform confirmed the deletion, or the workload is gone, or nothing was ever sent,
+or what is there is to stay. With a recorded id, the platform is asked to delete that id whatever its lists show. It
+depends on as little as possible: the pinned identity and any token that still works, not a valid spec. Without a token
+it lets go after the grace time, loudly.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from inferencekey_operator import conditions
-from inferencekey_operator.brakes import confirmed
+from inferencekey_operator.access import reach
 from inferencekey_operator.cluster import ClusterError
-from inferencekey_operator.creation import remove_twin
-from inferencekey_operator.credentials import OF_THE_TOKEN, credential, identity, pinned_identity, with_remedy
+from inferencekey_operator.creation import on_record, restore_the_record, taken_back
+from inferencekey_operator.credentials import OF_THE_TOKEN, with_remedy
+from inferencekey_operator.duplicates import announce_duplicates, delete_for_sure, duplicate_of, remove_duplicate
 from inferencekey_operator.errors import Actor, OperatorError, PlatformFailure, Reason
+from inferencekey_operator.inferencekey.client import Deleted
 from inferencekey_operator.inferencekey.roster import Roster
 from inferencekey_operator.inferencekey.wire import LiveWorkload
 from inferencekey_operator.metrics import ORPHANS
-from inferencekey_operator.observe import CONFIRM_AFTER, deny, made_here, refuse_the_nameless
+from inferencekey_operator.observe import made_by, refuse_the_nameless
+from inferencekey_operator.ownership import Origin
 from inferencekey_operator.plan import Identity
+from inferencekey_operator.safeguards import Safeguards, confirm_absence, ready_reason, refuse_the_unlisted
 from inferencekey_operator.store import Memory
-from inferencekey_operator.workload import Workload
-from inferencekey_operator.world import AskedAgainError, World
+from inferencekey_operator.workload import Workload, stays
+from inferencekey_operator.world import AskedAgainError, World, deciding
+
+
+def was_abandoned(workload: Workload, memory: Memory) -> bool:
+    """Whether the object went though it had our finalizer and we did not release it, and something is left to do."""
+    unguarded = workload.status.workload_id is not None and not workload.deleting
+    if memory.release_sent or not (memory.guarded or unguarded):
+        return False
+    if memory.duplicate or workload.status.duplicate_workload_id:
+        return True
+    recorded = workload.status.workload_id is not None or memory.made is not None
+    under_way = workload.status.creation is not None and not memory.void
+    return (recorded or under_way) and not stays(workload)
 
 
 class Deletion:
@@ -33,96 +48,184 @@ class Deletion:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._safeguards = Safeguards(world)
 
     async def carry_out(self, workload: Workload) -> None:
         """Returns once our finalizer is gone; raises as `Reconciler.ensure` does while it is not."""
         world, key = self._world, workload.key
-        if not workload.has_finalizer or world.store.memory(key).released:
+        if not (workload.has_finalizer or workload.vanished) or world.store.memory(key).released:
             return
-        if self._stays(workload):
-            await self._let_go(workload, "It stays on the platform, as declared")
-            return
+        if not workload.vanished:
+            world.installations.refuse_the_contested(workload, asyncio.get_running_loop().time())
+        workload = await restore_the_record(world, workload)
+        if duplicate_of(world, workload) is None:
+            if stays(workload) and not on_record(world, workload):
+                await self._let_go(workload, "It stays on the platform, as declared")
+                return
+            if self._nothing_was_sent(workload):
+                await self._release_the_unmade(workload)
+                return
         try:
-            who, roster = await self._look(workload)
+            await self._delete(workload)
         except OperatorError as error:
-            await self._out_of_reach(workload, error)
-            return
-        await remove_twin(world, workload, roster)
-        world.claims.stake(key, who, lambda: roster.proven)
-        if world.claims.rival(key) is not None:
-            await self._let_go(workload, "Its slug belongs to another Workload")
-            return
-        row = self._find(workload, who, roster)
-        if row is None:
-            refuse_the_nameless(who, roster)
-            self._wait_until_certain(workload, roster)
-            await self._release_the_absent(workload, roster)
-            return
-        try:
-            confirmed = await roster.delete(row.id)
-        except PlatformFailure as error:
-            if error.reason not in OF_THE_TOKEN:
+            if isinstance(error, PlatformFailure) and error.reason not in OF_THE_TOKEN:
                 raise
             await self._out_of_reach(workload, error)
-            return
-        if not confirmed:
-            deny(world.store.memory(key), roster)
-        world.recorder.workload(workload, Reason.DELETING, f"Deleted {row.id} from the platform")
-        await self._release(workload)
 
     async def report_failure(self, workload: Workload, error: OperatorError) -> None:
         """Say why a deletion is not over yet."""
         message = f"The deletion goes on: {with_remedy(workload, error).message}"
         actor = error.reason.actor
-        reason = error.reason if actor is Actor.PLATFORM else Reason.DELETING
+        reason = error.reason if actor is Actor.PLATFORM or error.reason is Reason.MASS_MISSING else Reason.DELETING
         report = conditions.failure(OperatorError(reason, message))
-        await self._world.reporter.report(workload, report)
+        gone = taken_back(self._world, workload, Reason.PLATFORM_REFUSED)
+        await self._world.reporter.report(workload, replace(report, changes=gone))
 
-    def _stays(self, workload: Workload) -> bool:
-        policy = workload.spec.deletion_policy
-        return policy == "Orphan" or (policy is None and workload.status.adopted is True)
+    def _nothing_was_sent(self, workload: Workload) -> bool:
+        """Neither an id nor a creation is on record: our finalizer alone proves nothing."""
+        memory = self._world.store.memory(workload.key)
+        recorded = workload.status.workload_id is not None or memory.made is not None
+        return not recorded and (workload.status.creation is None or memory.void)
 
-    async def _look(self, workload: Workload) -> tuple[Identity, Roster]:
-        """A fresh list of the pinned project, with the Secret's token or the last one that was good there."""
-        refused: OperatorError | None = None
-        for secret in self._secrets(workload):
-            try:
-                return await self._look_with(workload, secret)
-            except OperatorError as error:
-                if error.reason.actor is Actor.PLATFORM and isinstance(error, PlatformFailure):
-                    raise
-                refused = refused or error
-        raise refused or OperatorError(Reason.SECRET_NOT_FOUND, "There is no token")
-
-    def _secrets(self, workload: Workload) -> list[Mapping[str, str] | None]:
-        """What stands in the Secret and, where another one was good for the project, that one."""
-        ref, secrets = workload.spec.token_secret_ref, self._world.secrets
-        project = workload.status.project_slug or workload.spec.project
-        standing = secrets.get(workload.namespace, ref.name)
-        kept = secrets.last_good(workload.namespace, ref.name, ref.key, project) if project else None
-        return [standing] if kept is None or kept == standing else [standing, kept]
-
-    async def _look_with(self, workload: Workload, secret: Mapping[str, str] | None) -> tuple[Identity, Roster]:
+    async def _delete(self, workload: Workload) -> None:
         world, key = self._world, workload.key
-        pinned = _pinned_project(workload)
-        found = credential(pinned, secret, world.allowed)
-        who = pinned_identity(workload) or Identity(found.base_url, found.project, workload.effective_slug)
-        if who.platform_url != found.base_url:
-            identity(pinned, found)  # raises: a token must not go to a platform that it was not meant for
-        roster = world.rosters.use(key, who.platform_url, who.project, found.token)
-        memory = world.store.memory(key)
-        after = max(memory.seen, memory.denied_since or memory.seen)
-        if memory.missing_since is not None:
-            after = memory.missing_since + CONFIRM_AFTER
-        await roster.look(max(after, roster.uncertain_since))
-        return who, roster
+        try:
+            who, roster = await reach(world, workload)
+        except PlatformFailure as error:
+            if error.reason is Reason.PLATFORM_REFUSED:  # there is no such project any more, or no such platform
+                raise OperatorError(error.reason, error.message) from None
+            raise
+        workload = await remove_duplicate(world, workload, roster)
+        if stays(workload):
+            await self._leave_as_declared(workload, who, roster)
+            return
+        if self._nothing_was_sent(workload):
+            await self._release_the_unmade(workload)
+            return
+        if not workload.vanished:
+            world.claims.stake(key, who, lambda: roster.proven)
+        if self._belongs_to_another(workload, who):
+            await self._let_go(workload, "Its slug belongs to another Workload")
+            return
+        recorded = workload.status.workload_id or world.store.memory(key).made
+        if recorded is not None and not await self._delete_recorded(workload, who, roster, recorded):
+            return
+        if workload.status.creation is not None and not world.store.memory(key).void:
+            await self._delete_unrecorded(workload, who, roster, recorded)
+        await self._release(workload)
+
+    async def _leave_as_declared(self, workload: Workload, who: Identity, roster: Roster) -> None:
+        """Orphaned, but not before it is known what there is to leave."""
+        record = workload.status.creation
+        if record is not None and on_record(self._world, workload):
+            announce_duplicates(self._world, workload, who, roster, record)
+            self._wait_until_settled(workload, roster)
+        row = roster.by_slug(who.slug)
+        await self._let_go(workload, "It stays on the platform, as declared", what=row.id if row else None)
+
+    def _belongs_to_another(self, workload: Workload, who: Identity) -> bool:
+        """One that vanished gives way to whoever declares the same by now: nothing is deleted under their hands."""
+        if workload.vanished:
+            return self._world.claims.claimed(who.platform_url, who.project, who.slug)
+        return self._world.claims.rival(workload.key) is not None
+
+    async def _delete_recorded(self, workload: Workload, who: Identity, roster: Roster, workload_id: str) -> bool:
+        """By id, whatever the lists show, unless one shows it under another slug; False where it is let go."""
+        row = roster.by_id(workload_id)
+        if row is not None and (row.slug != who.slug or not roster.owns(row)):
+            await self._let_go(workload, f"It has another slug or project there by now, {row.slug}", orphan=True)
+            return False
+        memory = self._world.store.memory(workload.key)
+        if memory.deleted != workload_id:
+            if row is None and ready_reason(workload) == Reason.IDENTITY_CHANGED:
+                confirm_absence(self._world, workload, roster)  # it was renamed, and may be listed again
+            outcome = await self._send(workload, who, roster, workload_id)
+            if outcome is not Deleted.UNKNOWN:
+                self._tell(workload, f"Deleted {workload_id} from the platform")
+            elif self._safeguards.vanished_en_masse(workload, roster):
+                self._refuse_the_vanished(workload)
+                why = "The platform does not know it, nor most others of its project"
+                await self._let_go(workload, why, orphan=True)
+                return False
+            else:
+                self._tell(workload, f"{workload_id} was gone from the platform already")
+            memory.deleted = workload_id
+        return True
+
+    async def _send(self, workload: Workload, who: Identity, roster: Roster, workload_id: str) -> Deleted:
+        """The DELETE, if what was declared when it was decided still is."""
+        world = self._world
+
+        def still_wanted() -> None:
+            if not world.store.current(workload) or (workload.vanished and self._belongs_to_another(workload, who)):
+                raise AskedAgainError(0.0)
+
+        memory = world.store.memory(workload.key)
+        try:
+            with deciding(still_wanted):
+                outcome = await delete_for_sure(world, workload, roster, workload_id)
+        except PlatformFailure as error:
+            memory.deletion_sent |= error.uncertain
+            raise
+        # The release may fail, and the next answer is 404 then: what we deleted ourselves did not vanish.
+        memory.deletion_sent |= outcome is not Deleted.UNKNOWN
+        return outcome
+
+    def _refuse_the_vanished(self, workload: Workload) -> None:
+        """Where most of a project is gone at once, 404 and a list are not believed before the grace time is over."""
+        if self._grace_left(workload) > 0:
+            raise PlatformFailure(
+                Reason.MASS_MISSING,
+                "Many workloads of this project vanished at once, so their absence is not believed yet. The operator "
+                "waits for them to return, until --deletion-grace is over",
+            )
+
+    async def _delete_unrecorded(self, workload: Workload, who: Identity, roster: Roster, recorded: str | None) -> None:
+        """A creation was sent whose outcome is not known: what came of it is deleted, now or when it appears.
+
+        Beside an id that is `recorded` the creation has its answer, and whatever else appears is only announced.
+        """
+        record = workload.status.creation
+        if record is not None:
+            announce_duplicates(self._world, workload, who, roster, record)
+        rows = [(row, made_by(self._world, workload, row)) for row in roster.all_of(who.slug)]
+        whatever = workload.spec.deletion_policy == "Delete"
+        ours = [row for row, whose in rows if recorded is None and (whose is Origin.OURS or whatever)]
+        for row in ours:
+            await self._send(workload, who, roster, row.id)
+            self._tell(workload, f"Deleted {row.id} from the platform")
+        refuse_the_nameless(who, roster)
+        self._wait_until_settled(workload, roster)  # also after one was deleted: what was sent may still be carried out
+        if ours:
+            raise AskedAgainError(0.01)
+        confirm_absence(self._world, workload, roster)
+        if not rows:
+            await refuse_the_unlisted(roster, who.slug)
+        self._leave([row for row, _ in rows], workload)
+
+    def _wait_until_settled(self, workload: Workload, roster: Roster) -> None:
+        """What was begun in a former term says nothing of what another process began since."""
+        memory, now = self._world.store.memory(workload.key), asyncio.get_running_loop().time()
+        began = self._world.terms.of(workload.namespace).began
+        since = max(began, memory.uncertain_since or began, memory.record_seen or began)
+        settles_at = since + self._world.settings.create_settle
+        if now < settles_at or roster.began < settles_at:
+            memory.seen = now
+            raise AskedAgainError(min(max(settles_at - now, 0.0) + 0.01, self._world.settings.interval))
+
+    def _leave(self, rows: list[LiveWorkload], workload: Workload) -> None:
+        """What may be another's stays, and nobody has to find that out by the bill."""
+        for row in rows:
+            note = (
+                f"{row.id} has the slug, and may have been made by a creation whose answer was lost, or by someone "
+                "else. It was left on the platform"
+            )
+            if self._first_said(workload, note, orphan=True):
+                self._world.recorder.workload(workload, Reason.ORPHANED, note, warning=True)
 
     async def _out_of_reach(self, workload: Workload, error: OperatorError) -> None:
         """No token that works: wait for one, but not for ever. Troubles of the platform's are waited out."""
-        if isinstance(error, PlatformFailure) and error.reason.actor is not Actor.PERSON:
-            raise error
-        began = workload.deletion_timestamp or datetime.now(UTC)
-        left = self._world.settings.deletion_grace - (datetime.now(UTC) - began).total_seconds()
+        left = self._grace_left(workload)
         if left > 0:
             await self.report_failure(workload, error)
             # The next try asks anew: what the platform once said of a token must not decide a deletion.
@@ -130,67 +233,76 @@ class Deletion:
             raise AskedAgainError(min(left, 10.0))
         await self._abandon(workload, error)
 
+    def _grace_left(self, workload: Workload) -> float:
+        """Seconds, from when this process first saw the deletion: its clock is only compared with itself."""
+        now = asyncio.get_running_loop().time()
+        since = self._world.store.memory(workload.key).deleting_since or now
+        return self._world.settings.deletion_grace - (now - since)
+
     async def _abandon(self, workload: Workload, error: OperatorError) -> None:
         status = workload.status
+        duplicate = f", duplicate {duplicate_of(self._world, workload)}" if duplicate_of(self._world, workload) else ""
         note = (
             f"Workload {workload.namespace}/{workload.name} was let go without a token ({error.reason}). What it made "
             f"may still run and be billed: id {status.workload_id or 'unknown'}, "
-            f"slug {status.workload_slug or workload.effective_slug}, project {status.project_slug or 'unknown'}. "
-            "Delete it in the dashboard."
+            f"slug {status.workload_slug or workload.effective_slug}, project {status.project_slug or 'unknown'}"
+            f"{duplicate}. Delete it in the dashboard."
         )
+        if self._first_said(workload, note, orphan=True):
+            self._world.recorder.namespace(workload.namespace, Reason.ORPHANED, note)
         await self._release(workload)
-        ORPHANS.inc()
-        self._world.recorder.namespace(workload.namespace, Reason.ORPHANED, note)
 
-    def _find(self, workload: Workload, who: Identity, roster: Roster) -> LiveWorkload | None:
-        """The row with the recorded id and our slug or, where no id was recorded, the one that we made."""
-        if workload.status.workload_id is not None:
-            row = roster.by_id(workload.status.workload_id)
-            return row if row is not None and row.slug == who.slug else None
-        row = roster.by_slug(who.slug)
-        return row if row is not None and made_here(workload, row) else None
+    async def _release_the_unmade(self, workload: Workload) -> None:
+        """Nothing is known to have been sent; a row that has the slug all the same is not silently left behind.
 
-    async def _release_the_absent(self, workload: Workload, roster: Roster) -> None:
-        """There is nothing to delete; what has our id under another slug is not silently left behind."""
-        recorded = workload.status.workload_id
-        renamed = roster.by_id(recorded) if recorded else None
-        if renamed is None:
-            await self._release(workload)
+        A status that was wiped knows nothing either: so it is looked for, as far as that can be done now.
+        """
+        what = None
+        try:
+            who, roster = await reach(self._world, workload)
+            if self._world.claims.rival(workload.key) is None:
+                row = roster.by_slug(who.slug)
+                if row is not None:
+                    what = row.id
+                elif await roster.exists(who.slug):
+                    what = who.slug
+        except OperatorError as error:
+            if isinstance(error, PlatformFailure) and error.reason.actor is Actor.PLATFORM:
+                raise
+            await self._let_go(workload, f"Its status names no workload, and nothing could be listed ({error.reason})")
             return
-        await self._let_go(workload, f"It has another slug there by now, {renamed.slug}")
-        ORPHANS.inc()
-
-    def _wait_until_certain(self, workload: Workload, roster: Roster) -> None:
-        """Absence is believed after a second list and, where a creation may be under way, after it has settled."""
-        memory = self._world.store.memory(workload.key)
-        if workload.status.workload_id is None:
-            left = self._settles_at(workload, memory) - asyncio.get_running_loop().time()
-            if left > 0:
-                memory.seen = asyncio.get_running_loop().time()
-                raise AskedAgainError(min(left + 0.01, self._world.settings.interval))
-        confirmed(memory, roster)
-
-    def _settles_at(self, workload: Workload, memory: Memory) -> float:
-        """What was begun in a former term says nothing of what another process began since."""
-        began = self._world.terms.of(workload.namespace).began
-        return max(began, memory.uncertain_since or began) + self._world.settings.create_settle
-
-    async def _let_go(self, workload: Workload, why: str) -> None:
-        what = workload.status.workload_id or workload.effective_slug
+        if what is not None:
+            await self._let_go(workload, "Its status does not say that this Workload made it", what=what)
+            return
         await self._release(workload)
-        self._world.recorder.workload(workload, Reason.ORPHANED, f"{what} was not deleted from the platform: {why}")
+
+    def _tell(self, workload: Workload, note: str) -> None:
+        self._world.recorder.workload(workload, Reason.DELETING, note)
+
+    def _first_said(self, workload: Workload, note: str, *, orphan: bool) -> bool:
+        """What is left is told before the release, whose answer may be lost, and once, however often that is tried."""
+        memory = self._world.store.memory(workload.key)
+        if note in memory.farewells:
+            return False
+        memory.farewells |= {note}
+        if orphan:
+            ORPHANS.inc()
+        return True
+
+    async def _let_go(self, workload: Workload, why: str, *, what: str | None = None, orphan: bool = False) -> None:
+        note = f"{what or workload.status.workload_id or workload.effective_slug} was not deleted from the platform"
+        if self._first_said(workload, note, orphan=orphan):
+            self._world.recorder.workload(workload, Reason.ORPHANED, f"{note}: {why}")
+        await self._release(workload)
 
     async def _release(self, workload: Workload) -> None:
+        memory = self._world.store.memory(workload.key)
+        memory.released = memory.release_sent = True  # before the write: the end of the object may be told before it
         try:
             await self._world.reporter.remove_finalizer(workload)
         except ClusterError as error:
             if not error.gone:
+                memory.released = False
                 raise
-        if self._world.store.get(workload.key) is not None:
-            self._world.store.memory(workload.key).released = True
-
-
-def _pinned_project(workload: Workload) -> Workload:
-    """The Workload with the project that was used first: the Secret may name another one by now."""
-    project = workload.status.project_slug
-    return replace(workload, spec=replace(workload.spec, project=project)) if project else workload
+        if workload.vanished:
+            self._world.rosters.leave(workload.key)

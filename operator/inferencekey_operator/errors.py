@@ -61,6 +61,8 @@ class Reason(StrEnum):
     PLATFORM_ERROR = "PlatformError"
     RATE_LIMITED = "RateLimited"
     SUSPENDED = "Suspended"
+    DUPLICATE_WORKLOAD = "DuplicateWorkload"
+    OPERATOR_CONFLICT = "OperatorConflict"
     DELETING = "Deleting"
     ORPHANED = "Orphaned"
 
@@ -80,6 +82,8 @@ _ACTORS = {
             Reason.PLATFORM_UNREACHABLE,
             Reason.PLATFORM_ERROR,
             Reason.RATE_LIMITED,
+            Reason.DUPLICATE_WORKLOAD,
+            Reason.OPERATOR_CONFLICT,
             Reason.DELETING,
         ),
         Actor.PLATFORM,

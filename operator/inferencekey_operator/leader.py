@@ -202,6 +202,8 @@ class Leader:
     async def _read(self) -> Body | None:
         began = self.clock()
         lease = await self._request("GET", self._path, 404)
+        if lease is None and self._deadline > -math.inf:
+            self.cluster.went_back.set()  # we held it: this is a state from before, or of another cluster
         self.notes.seen(lease, began)
         return lease
 
@@ -224,6 +226,7 @@ class Leader:
             async with asyncio.timeout(self.renew_deadline / 3):
                 answer = await self.cluster.request(method, path, body=body, **query)
             self.answered_at = self.clock()
+            self.cluster.heed_the_version(self._path, answer)
             return answer
         except ClusterError as error:
             if error.status == none_on:

@@ -28,8 +28,12 @@ _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 class Leadership:
     """The candidacies of one process: one for each shard, each one after the other."""
 
-    def __init__(self, cluster: Cluster, controller: Controller, settings: Settings) -> None:
+    def __init__(
+        self, cluster: Cluster, controller: Controller, settings: Settings, *, least_wait: float = 0.0
+    ) -> None:
+        """`least_wait` is how many seconds creations wait, whoever had the Lease before."""
         self._cluster, self._controller, self._settings = cluster, controller, settings
+        self._least_wait = least_wait
         self._field: Field | None = None
         self._run: asyncio.Task[None] | None = None
 
@@ -44,6 +48,11 @@ class Leadership:
         if self._field is None:
             raise LeadershipLostError("this process does not lead")
         self._field.candidacies[shard].check()
+
+    @property
+    def operator(self) -> str:
+        """Which operator this is, whatever its replicas and shards: the namespace and name of its Lease."""
+        return f"{self._settings.lease_namespace or _pod_namespace()}/{lease_name(self._settings.namespace)}"
 
     @property
     def leads(self) -> bool:
@@ -91,7 +100,7 @@ class Leadership:
         settings, duration = self._settings, self._settings.lease_duration
         renew_deadline = min(10.0, duration - settings.client_timeout - MARGIN)
         layouts = Layouts(settings.shards, duration=duration, fresh_for=renew_deadline, clock=boot_clock)
-        field = Field(layouts, self._controller, settings.client_timeout)
+        field = Field(layouts, self._controller, settings.client_timeout, self._least_wait)
         identity = f"{socket.gethostname()}_{os.getpid()}_{uuid.uuid4().hex[:8]}"
         for shard in range(settings.shards):
             candidacy = Candidacy(shard, field)

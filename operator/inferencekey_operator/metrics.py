@@ -71,6 +71,10 @@ WRITES = Counter(
     ["resource", "verb", "code"],
 )
 ORPHANS = Counter("inferencekey_orphans_total", "Workloads let go without knowing that the platform deleted them.")
+VANISHED = Counter(
+    "inferencekey_vanished_total",
+    "Workloads that disappeared without the operator having released them: their finalizer was removed by hand.",
+)
 
 # -- what stands -------------------------------------------------------------------------------------------------------
 

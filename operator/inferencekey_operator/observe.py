@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, NoReturn
+from typing import Any
 
 from inferencekey_operator.conditions import condition
 from inferencekey_operator.credentials import Credential, credential, identity, pinned_identity, refuse_secrets
@@ -17,28 +16,32 @@ from inferencekey_operator.drift import MOST_LEVELS, MOST_VALUES, beyond_reason,
 from inferencekey_operator.errors import Actor, ConfigurationError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.roster import Roster
 from inferencekey_operator.inferencekey.wire import LiveWorkload
+from inferencekey_operator.ownership import IN_TIME, Origin, origin
 from inferencekey_operator.plan import Identity, pending_approval
+from inferencekey_operator.redaction import excerpt
+from inferencekey_operator.safeguards import look_requested, newest_needed
 from inferencekey_operator.store import Memory
-from inferencekey_operator.workload import ON_DRIFT, RECONCILE_REQUESTED_AT, OnDrift, Workload
-from inferencekey_operator.world import AskedAgainError, World
+from inferencekey_operator.workload import ON_DRIFT, OnDrift, Workload
+from inferencekey_operator.world import World
 
-CONFIRM_AFTER = 2.0
-"""Seconds between the list that first lacked a workload and the one that confirms it."""
-OLDER_THAN_US = timedelta(minutes=1)
-"""A row this much older than its Workload was not made for it."""
 _PASSING = frozenset(reason for reason in Reason if reason.actor is Actor.PLATFORM) - {Reason.PROGRESSING}
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What one look at the platform gave; `known` says that the row is this Workload's, recorded or made here."""
+    """What one look at the platform gave; `origin` says whose the row is."""
 
     identity: Identity
     roster: Roster
     policy: OnDrift
     declared: dict[str, Any]
     live: LiveWorkload | None
-    known: bool
+    origin: Origin
+
+    @property
+    def known(self) -> bool:
+        """Whether the row is this Workload's, recorded or made here."""
+        return self.live is not None and self.origin is Origin.OURS
 
 
 async def observe(world: World, workload: Workload) -> Observed:
@@ -50,17 +53,18 @@ async def observe(world: World, workload: Workload) -> Observed:
         world.serving.rest(workload.key)
         raise
     ref = workload.spec.token_secret_ref
+    used = world.secrets.get(workload.namespace, ref.name)
     roster = world.rosters.use(workload.key, found.base_url, found.project, found.token)
     stake(world, workload)
     await roster.look(_fresh_since(workload, world.store.memory(workload.key), roster))
-    world.secrets.keep(workload.namespace, ref.name, ref.key, found.project)
+    world.secrets.keep(workload.namespace, ref.name, ref.key, found.project, used)
     world.claims.accept(workload.key)
     refuse_rivals(world, workload, who)
-    live, known = find(workload, who, roster)
-    if live is not None and not known and world.precedence is not None:
+    live, whose = find(world, workload, who, roster)
+    if live is not None and whose is not Origin.OURS and world.precedence is not None:
         await world.precedence.has_caught_up()  # another replica may have made it just now, for another Workload
         refuse_rivals(world, workload, who)
-    return Observed(who, roster, policy, declared, live, known)
+    return Observed(who, roster, policy, declared, live, whose)
 
 
 def _prepare(world: World, workload: Workload) -> tuple[OnDrift, dict[str, Any], Credential, Identity]:
@@ -120,23 +124,53 @@ def drift_policy(world: World, workload: Workload) -> OnDrift:
     return found
 
 
-def find(workload: Workload, who: Identity, roster: Roster) -> tuple[LiveWorkload | None, bool]:
-    """The row, and whether it is known to be this Workload's; raises where it is there and cannot be read."""
-    recorded = workload.status.workload_id
-    row = roster.by_id(recorded) if recorded else None
-    known = row is not None and row.slug == who.slug
-    if not known:
+def find(world: World, workload: Workload, who: Identity, roster: Roster) -> tuple[LiveWorkload | None, Origin]:
+    """The row, and whose it is; raises where it is there and cannot be read, or is no longer where it was."""
+    memory = world.store.memory(workload.key)
+    recorded = [each for each in (workload.status.workload_id, memory.made) if each]
+    row = next((row for each in recorded if (row := roster.by_id(each)) is not None), None)
+    whose = Origin.OURS
+    if row is not None:
+        _refuse_the_moved(workload, who, row, roster)
+    else:
         row = roster.by_slug(who.slug)
-        known = row is not None and recorded is None and made_here(workload, row)
+        whose = Origin.FOUND if row is None or recorded else made_by(world, workload, row)
     if row is None:
         refuse_the_nameless(who, roster)
-    elif row.unread:
+        return None, Origin.FOUND
+    memory.taken = None
+    if row.unread:
         raise PlatformFailure(
             Reason.PLATFORM_ERROR,
             "The platform lists the workload with a configuration that is nested too deep, has too many values, or "
             "numbers that JSON has not. Nothing is compared. Correct it on the platform; it is looked at by itself.",
         )
-    return row, known
+    return row, whose
+
+
+def _refuse_the_moved(workload: Workload, who: Identity, row: LiveWorkload, roster: Roster) -> None:
+    """Raise where the recorded workload has another slug, or is in another project, by now."""
+    if row.slug == who.slug and roster.owns(row):
+        return
+    name, was, now = (
+        ("slug", who.slug, row.slug) if row.slug != who.slug else ("project", who.project, row.project_slug or "")
+    )
+    raise ConfigurationError(
+        Reason.IDENTITY_CHANGED,
+        f'The {name} of workload {row.id} was changed on the platform, from "{was}" to "{excerpt(now, 128)}". The '
+        f"operator sends nothing. Change it back on the platform; or declare a new Workload with {name} "
+        f'"{excerpt(now, 128)}", which adopts the workload, and delete this one, which leaves it in place: '
+        f"kubectl delete {workload.argument}",
+    )
+
+
+def made_by(world: World, workload: Workload, row: LiveWorkload) -> Origin:
+    """Who made a row with our slug, where no id is recorded."""
+    memory = world.store.memory(workload.key)
+    record, lag = None if memory.void else workload.status.creation, world.settings.create_settle
+    sent_at = memory.uncertain_since
+    lately = sent_at is not None and asyncio.get_running_loop().time() - sent_at <= IN_TIME * lag
+    return origin(record, row, lag=lag, sent_here=memory.posted and lately)
 
 
 def refuse_the_nameless(who: Identity, roster: Roster) -> None:
@@ -148,19 +182,6 @@ def refuse_the_nameless(who: Identity, roster: Roster) -> None:
         )
 
 
-def made_here(workload: Workload, row: LiveWorkload) -> bool:
-    """Whether our finalizer says that a row without a recorded id was made for this Workload."""
-    if not workload.has_finalizer:
-        return False
-    return row.created_at is None or row.created_at >= workload.creation_timestamp - OLDER_THAN_US
-
-
-def look_requested(workload: Workload) -> bool:
-    """Whether somebody asked for a look that was not taken yet."""
-    requested = workload.annotations.get(RECONCILE_REQUESTED_AT)
-    return bool(requested) and requested != workload.status.last_handled_reconcile_at
-
-
 def settled(workload: Workload) -> bool:
     """Whether what is declared was looked at, and what came of it was no passing trouble."""
     if workload.status.observed_generation != workload.generation or workload.deleting:
@@ -169,20 +190,10 @@ def settled(workload: Workload) -> bool:
     return ready is not None and workload.status.workload_id is not None and ready.reason not in _PASSING
 
 
-def deny(memory: Memory, roster: Roster) -> NoReturn:
-    """The platform says of a listed row that there is none: a newer list tells whether it went, or is denied."""
-    if memory.denied_since is not None and roster.began > memory.denied_since:
-        raise PlatformFailure(Reason.PLATFORM_ERROR, "The platform lists the workload and says that there is none.")
-    memory.denied_since = asyncio.get_running_loop().time()
-    raise AskedAgainError(0.0)
-
-
 def _fresh_since(workload: Workload, memory: Memory, roster: Roster) -> float:
     """How new a list must be to decide from: any will do for what is settled."""
-    if memory.missing_since is not None:
-        return memory.missing_since + CONFIRM_AFTER
-    if memory.denied_since is not None:
-        return memory.denied_since
+    if memory.absent_since is not None or memory.recheck_from is not None or memory.denied_since is not None:
+        return newest_needed(memory)
     waits = pending_approval(workload) is not None or look_requested(workload)
     if settled(workload) and not waits:
         return float("-inf")

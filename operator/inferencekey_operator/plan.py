@@ -64,7 +64,7 @@ class Situation:
 
     `live` is the row of a list, None where the list has none. `known` says that this Workload has recorded, or
     made, that row; a row that is not known is *found*. `missing` is set once the absence of a known workload is
-    confirmed. `mass_missing` and `contested` are the two brakes.
+    confirmed. `mass_missing` and `contested` are the two safeguards.
     """
 
     workload: Workload
@@ -262,7 +262,7 @@ def _task_type_difference(declared: Mapping[str, Any], live: LiveWorkload) -> tu
 
 
 def _verdict(situation: Situation, plan: Plan) -> _Verdict:
-    """The policy's word, after the brakes had theirs."""
+    """The policy's word, after the safeguards had theirs."""
     if situation.live is not None and not situation.known:
         return _adoption_verdict(situation, plan)
     if situation.mass_missing and situation.live is None and situation.policy is OnDrift.RECONCILE:

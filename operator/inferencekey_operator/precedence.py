@@ -1,9 +1,9 @@
-"""Which of several creations was begun first, where replicas create beside each other.
+"""Which of several creations was recorded first, where replicas create beside each other.
 
-A creation begins with our finalizer, and the API server takes one write after the other: the watch of the Workloads'
-metadata shows finalizers in that order, the same in every process. Whoever has seen all that was begun before its own
-finalizer knows whether it comes first. What was there when a list began counts as begun before all that came after.
-Must not know what a creation is of, nor whose the Workloads are.
+A creation begins with its record in the status, which only an operator can write, and the API server takes one write
+after the other: a watch of the Workloads shows records in that order, the same in every process. Whoever has seen all
+that was recorded before its own record knows whether it comes first. What was there when a list began counts as
+recorded before all that came after. Must not know what a creation is of, nor whose the Workloads are.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from inferencekey_operator.cluster import METADATA_ONLY, Body, Cluster, collection_paths
+from inferencekey_operator.cluster import EACH, Body, Cluster, collection_paths
 from inferencekey_operator.keys import Key
 from inferencekey_operator.reflector import Reflector
 from inferencekey_operator.store import key_of
-from inferencekey_operator.workload import FINALIZER, GROUP, PLURAL, VERSION, Workload
+from inferencekey_operator.workload import GROUP, PLURAL, VERSION, Workload
 
 LOOKS, LOOK = 250, 0.02
 """So often, and with so many seconds between, it is looked whether the watch has got somewhere."""
@@ -24,7 +24,7 @@ FORGOTTEN = 4.0
 
 
 class Precedence:
-    """Our finalizers in the order in which they were set; one watch for each collection."""
+    """The records of creations in the order in which they were written; one watch for each collection."""
 
     def __init__(
         self, cluster: Cluster, namespaces: tuple[str, ...], workloads: Callable[[Key], Workload | None]
@@ -33,7 +33,7 @@ class Precedence:
         self._begun: dict[str, int] = {}
         self._unseen: dict[str, tuple[Key, int, float]] = {}
         paths = collection_paths(f"/apis/{GROUP}/{VERSION}", PLURAL, namespaces)
-        self.reflectors = [_Finalizers(self, cluster, path) for path in paths]
+        self.reflectors = [_Records(self, cluster, path) for path in paths]
 
     def of(self, workload: Workload) -> int:
         """The smaller, the earlier; 0 of what was begun before anybody looked."""
@@ -60,10 +60,10 @@ class Precedence:
         return self._unseen
 
     def saw(self, item: Body, *, order: int | None = None) -> None:
-        """A Workload's metadata, as it stood at its version or, with an `order`, before."""
+        """A Workload as it stood at its version or, with an `order`, before."""
         metadata = item["metadata"]
         uid, version = metadata["uid"], metadata["resourceVersion"]
-        if FINALIZER not in (metadata.get("finalizers") or ()):
+        if "creation" not in (item.get("status") or {}):
             self._begun.pop(uid, None)
         elif uid not in self._begun and version.isdecimal():
             self._begun[uid] = int(version) if order is None else order
@@ -75,9 +75,9 @@ class Precedence:
         self._unseen.pop(uid, None)
 
 
-class _Finalizers(Reflector):
+class _Records(Reflector):
     def __init__(self, precedence: Precedence, cluster: Cluster, path: str) -> None:
-        super().__init__(cluster, path, accept=METADATA_ONLY)
+        super().__init__(cluster, path, fieldSelector=EACH)
         self._precedence = precedence
         self._uids: set[str] = set()
         self._surveyed = "0"

@@ -29,6 +29,11 @@ from inferencekey_operator.wiring import Parts, wire
 
 log = logging.getLogger(__name__)
 
+
+class _StartOverError(Exception):
+    """What this process knew of Kubernetes is of a time that never was."""
+
+
 MOST_NESTED = 11_000
 """The API server stores JSON of up to 10,000 levels. Python reads 1,000 by default, and one Workload that has more
 would end the watch of all."""
@@ -43,17 +48,26 @@ async def serve(settings: Settings) -> int:
     stop = asyncio.Event()
     _heed_signals(stop)
     try:
-        async with AsyncExitStack() as stack:
-            await _serve(settings, stop, stack)
-            return 0
+        starting_over = False
+        while True:
+            try:
+                async with AsyncExitStack() as stack:
+                    await _serve(settings, stop, stack, starting_over=starting_over)
+                    return 0
+            except _StartOverError:
+                starting_over = True
+                log.warning(
+                    "the API server shows an older state than before, or no Lease any more, as after etcd was restored "
+                    "from a snapshot: the operator forgets what it knew, and starts over"
+                )
     except logs.StartError as error:
         log.error("%s", error)
         return 1
 
 
-async def _serve(settings: Settings, stop: asyncio.Event, stack: AsyncExitStack) -> None:
+async def _serve(settings: Settings, stop: asyncio.Event, stack: AsyncExitStack, *, starting_over: bool) -> None:
     cluster = await _connect(stack)
-    parts = wire(settings, cluster)
+    parts = wire(settings, cluster, starting_over=starting_over)
     stack.push_async_callback(parts.platforms.close)
     await _serve_probes(settings, parts, stack)
     reflectors = [reflector.run for reflector in parts.reflectors]
@@ -87,15 +101,18 @@ async def _work(settings: Settings, cluster: Cluster, parts: Parts, stop: asynci
     """From the first look to the last."""
 
     def everything() -> AsyncIterator[Body]:
-        return cluster.workloads(settings.namespace)
+        store = parts.world.store
+        return cluster.workloads(settings.namespace, store.newest, store.version)
 
     async with _background(
         partial(_read_namespaces_again, cluster, parts.namespaces, settings),
         partial(parts.controller.rounds, everything),
     ):
-        await stop.wait()
+        await _first(stop.wait(), cluster.went_back.wait())
         log.info("stopping")
         await _finish(parts)
+        if not stop.is_set():
+            raise _StartOverError
 
 
 async def _finish(parts: Parts) -> None:

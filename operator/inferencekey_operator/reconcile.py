@@ -1,33 +1,47 @@
 """ensure(): observe, plan, apply, report. Read this first.
 
 Every trigger puts a key into the queue, and the same coroutine runs for it on the object as it stands now. Nothing is
-decided from what changed, only from what is. At most one call changes the platform, and the status is written only if
-it differs from what stands. Knows neither kopf nor httpx.
+decided from what changed, only from what is. One call at most changes the workload, after a duplicate was deleted, if
+there is one; and the status is written only if it differs from what stands. Knows neither kopf nor httpx.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from inferencekey_operator import conditions, records, tally
-from inferencekey_operator.announcements import Announcement, announce, kept
-from inferencekey_operator.brakes import Brakes
+from inferencekey_operator.access import reach
+from inferencekey_operator.announcements import Announcement, announce, doubtful, kept
 from inferencekey_operator.cluster import ClusterError
 from inferencekey_operator.conditions import Report
-from inferencekey_operator.creation import create, refuse_the_outdated, remove_twin, wait_for_the_uncertain
+from inferencekey_operator.creation import (
+    create,
+    refuse_the_outdated,
+    restore_the_record,
+    taken_back,
+    wait_for_the_uncertain,
+)
 from inferencekey_operator.credentials import with_remedy
 from inferencekey_operator.drift import compare, kept_by_platform
+from inferencekey_operator.duplicates import announce_duplicates, duplicate_of, remove_duplicate
 from inferencekey_operator.errors import Actor, OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.readiness import Phase
 from inferencekey_operator.inferencekey.wire import LiveWorkload
-from inferencekey_operator.observe import Observed, deny, find, look_requested, observe, refuse_rivals, settled
+from inferencekey_operator.observe import Observed, find, observe, refuse_rivals, settled
+from inferencekey_operator.ownership import Origin
 from inferencekey_operator.plan import Create, Plan, Situation, Update, decide
+from inferencekey_operator.safeguards import Safeguards, deny, look_requested
 from inferencekey_operator.status import DriftClass, Readiness
-from inferencekey_operator.workload import Workload
-from inferencekey_operator.world import AskedAgainError, World
+from inferencekey_operator.workload import Workload, stays
+from inferencekey_operator.world import AskedAgainError, World, deciding
 
+ANNOUNCED_FOR = 3.0
+"""How many times `--create-settle` lists are searched for what a creation made whose answer was lost: a platform that
+lags more than was promised costs nothing but an Event that comes late."""
 IDLERS_FOLLOWED = 60.0
 """Seconds that the start of a workload is followed which may well stay idle for ever."""
 
@@ -37,7 +51,7 @@ class Reconciler:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._brakes = Brakes(world.store)
+        self._safeguards = Safeguards(world)
 
     async def ensure(self, workload: Workload) -> None:
         """Make the platform match `workload`, as its policy allows, and report.
@@ -45,21 +59,28 @@ class Reconciler:
         Raises OperatorError for what stops it, ClusterError where Kubernetes does, AskedAgainError where it is too
         early to tell.
         """
+        if duplicate_of(self._world, workload) is not None:
+            _, roster = await reach(self._world, workload)
+            workload = await remove_duplicate(self._world, workload, roster)
+        self._world.installations.refuse_the_contested(workload, asyncio.get_running_loop().time())
+        workload = await self._guard(workload)
+        workload = await restore_the_record(self._world, workload)
         if workload.spec.suspend:
             await self._rest(workload)
             return
-        standing = self._world.rosters.of(workload.key)
-        if standing is not None:
-            await remove_twin(self._world, workload, standing)
         observed = await observe(self._world, workload)
+        workload = await self._announce_duplicates(workload, observed)
+        self._wait_for_evidence(workload, observed)
         situation = self._situation(workload, observed)
         plan = decide(situation)
+        await self._refuse_a_lie(observed, plan)
+        workload = await self._record_before_the_update(workload, observed, plan)
         if plan.perform and isinstance(plan.step, Create):
             async with observed.roster.creation(observed.identity.slug):
                 await self._create(workload, observed)
             return
         live = await self._apply(workload, observed, plan)
-        await self._conclude(situation, observed, plan, live)
+        await self._conclude(replace(situation, workload=workload), observed, plan, live)
 
     async def report_failure(self, workload: Workload, error: OperatorError) -> None:
         """Say what stopped a Workload: not of one that is as it was, while the platform is in trouble as a whole."""
@@ -70,18 +91,82 @@ class Reconciler:
             return
         report = conditions.failure(with_remedy(workload, error))
         told = [] if outage else announce(workload, report, None, None, None)
-        await self._world.reporter.report(workload, report, told)
+        await self._report(workload, report, told)
 
     async def _rest(self, workload: Workload) -> None:
         """Suspended: nothing is called, and nothing is written but the condition."""
         self._world.serving.rest(workload.key)
         self._world.rosters.leave(workload.key)
-        await self._world.reporter.report(workload, conditions.suspended(workload))
+        await self._report(workload, conditions.suspended(workload))
+
+    async def _report(self, workload: Workload, report: Report, told: list[Announcement] | None = None) -> None:
+        """Write a status that says why nothing is done, and take back the record of what was refused."""
+        gone = taken_back(self._world, workload, report.reason)
+        bare = self._world.store.memory(workload.key).bare
+        workload = await self._world.reporter.report(workload, replace(report, changes=gone), told or [])
+        if gone and bare and workload.has_finalizer:
+            await self._world.reporter.remove_finalizer(workload)
+
+    async def _announce_duplicates(self, workload: Workload, observed: Observed) -> Workload:
+        """While lists may still show what came of a creation whose answer was lost; then its record goes."""
+        world, status = self._world, workload.status
+        memory, now = world.store.memory(workload.key), asyncio.get_running_loop().time()
+        if status.creation is not None and not memory.void and (status.workload_id is None or memory.lost is None):
+            lasts = ANNOUNCED_FOR * world.settings.create_settle + world.settings.interval
+            memory.lost = status.creation, now + lasts
+        if memory.lost is None:
+            return workload
+        record, until = memory.lost
+        announce_duplicates(world, workload, observed.identity, observed.roster, record)
+        if now <= until:
+            return workload
+        memory.lost = None
+        return await world.reporter.record(workload, creation=None) if status.workload_id is not None else workload
+
+    def _wait_for_evidence(self, workload: Workload, observed: Observed) -> None:
+        """While a creation may still be carried out, what it makes tells whose a row in doubt is."""
+        if observed.origin is not Origin.DOUBT:
+            return
+        settled_at = wait_for_the_uncertain(self._world, workload)
+        if observed.roster.began <= settled_at:
+            self._world.store.memory(workload.key).seen = asyncio.get_running_loop().time()
+            raise AskedAgainError(0.01)
+
+    async def _refuse_a_lie(self, observed: Observed, plan: Plan) -> None:
+        """Before a row is adopted: a list may still show what is gone, and the readiness route knows better."""
+        live = observed.live
+        if live is None or observed.known or not plan.perform:
+            return
+        if not await observed.roster.exists(live.slug):
+            raise PlatformFailure(
+                Reason.PLATFORM_ERROR,
+                f"The platform lists {live.slug}, but its readiness route does not know it. The operator adopts "
+                "nothing while the two disagree, and retries automatically.",
+            )
+
+    async def _record_before_the_update(self, workload: Workload, observed: Observed, plan: Plan) -> Workload:
+        """Whose a row is, where the record of a creation decides it: after the update it resembles another one."""
+        if workload.status.workload_id or not (plan.perform and isinstance(plan.step, Update)):
+            return workload
+        if observed.origin is Origin.FOUND:
+            return workload
+        who = observed.identity
+        workload = await self._world.reporter.record(
+            workload,
+            workload_id=plan.step.workload_id,
+            adopted=not observed.known,
+            platform_url=who.platform_url,
+            project_slug=who.project,
+            workload_slug=who.slug,
+        )
+        if observed.known:
+            raise AskedAgainError(0.0)
+        return workload
 
     # -- plan --------------------------------------------------------------------------------------------------
 
     def _situation(self, workload: Workload, observed: Observed) -> Situation:
-        missing = self._brakes.missing(workload, observed.roster, present=observed.live is not None)
+        missing = self._safeguards.missing(workload, observed.roster, present=observed.known)
         return Situation(
             workload=workload,
             identity=observed.identity,
@@ -90,8 +175,8 @@ class Reconciler:
             policy=observed.policy,
             known=observed.known,
             missing=missing,
-            mass_missing=missing and self._brakes.vanished_en_masse(workload, observed.roster),
-            contested=self._brakes.contested(workload),
+            mass_missing=missing and self._safeguards.vanished_en_masse(workload, observed.roster),
+            contested=self._safeguards.contested(workload),
         )
 
     # -- apply -------------------------------------------------------------------------------------------------
@@ -102,8 +187,8 @@ class Reconciler:
         settled_at = wait_for_the_uncertain(world, workload)
         await roster.look(max(world.store.memory(workload.key).seen, roster.uncertain_since, settled_at))
         refuse_rivals(world, workload, before.identity)
-        live, known = find(workload, before.identity, roster)
-        observed = replace(before, live=live, known=known)
+        live, whose = find(world, workload, before.identity, roster)
+        observed = replace(before, live=live, origin=whose)
         situation = self._situation(workload, observed)
         plan = decide(situation)
         if not (plan.perform and isinstance(plan.step, Create)):
@@ -114,17 +199,17 @@ class Reconciler:
     async def _apply(self, workload: Workload, observed: Observed, plan: Plan) -> LiveWorkload | None:
         if not (plan.perform and isinstance(plan.step, Update)):
             return observed.live
-        refuse_the_outdated(self._world, workload)
         memory = self._world.store.memory(workload.key)
         try:
-            answer = await observed.roster.update(plan.step.workload_id, plan.step.body)
+            with deciding(partial(refuse_the_outdated, self._world, workload, observed.policy)):
+                answer = await observed.roster.update(plan.step.workload_id, plan.step.body)
         except PlatformFailure as error:
             if error.status == 404:
                 deny(memory, observed.roster)
             raise
-        memory.denied_since = None
+        memory.denied_since, memory.written_at = None, asyncio.get_running_loop().time()
         if plan.drift_class is DriftClass.OUT_OF_BAND:
-            self._brakes.repaired(workload)
+            self._safeguards.repaired(workload)
         return answer
 
     # -- report ------------------------------------------------------------------------------------------------
@@ -136,6 +221,8 @@ class Reconciler:
         readiness = self._readiness(workload, plan) if ours else Readiness()
         refused = await self._publish(workload, observed, ours) if ours else None
         ours_now = records.ours(situation, plan, ours, published=refused is None) if ours else {}
+        if world.store.memory(workload.key).lost is None and ours:
+            ours_now["creation"] = None
         report = replace(
             conditions.failure(refused)
             if isinstance(refused, OperatorError)
@@ -143,14 +230,16 @@ class Reconciler:
             readiness=readiness,
             drift=conditions.drift_status(plan, observed.policy, workload.status.drift, datetime.now(UTC)),
             drift_message=conditions.describe(workload, plan) if plan.held else "",
-            changes=records.handled(workload, plan) | ours_now,
+            changes=taken_back(world, workload, Reason.PLAN_PENDING) | records.handled(workload, plan) | ours_now,
         )
         tally.count_repaired(situation.declared, plan, live)
         before = workload.status.drift
         workload = await world.reporter.report(workload, report, self._told(situation, observed, plan, report, live))
         tally.count_found(before, plan)
         if ours:
-            await self._guard(workload)
+            if workload.status.adopted:
+                world.store.memory(workload.key).sent = None  # decided: a wiped status does not reopen it
+            workload = await self._guard(workload)
             asked = look_requested(situation.workload)
             self._follow(workload, observed, ours, readiness, changed=plan.perform, asked=asked)
         elif live is None:
@@ -161,17 +250,28 @@ class Reconciler:
             raise AskedAgainError(refused.retry_after or world.settings.interval)
         if ours and plan.sent and compare(observed.declared, ours, workload.status.last_applied).differences:
             raise AskedAgainError(0.0)  # somebody changed another field meanwhile
+        if (lost := world.store.memory(workload.key).lost) is not None:
+            raise AskedAgainError(max(lost[1] - asyncio.get_running_loop().time(), 0.1))
 
     def _told(
         self, situation: Situation, observed: Observed, plan: Plan, report: Report, live: LiveWorkload | None
     ) -> list[Announcement]:
-        if plan.reason is Reason.MASS_MISSING and not self._brakes.first_of_the_mass(observed.roster):
+        if plan.reason is Reason.MASS_MISSING and not self._safeguards.first_of_the_mass(observed.roster):
             return []
         made = self._world.store.memory(situation.workload.key).made
         told = announce(situation.workload, report, plan, observed.policy, live, made=made)
+        told += self._doubted(situation.workload, observed)
         if plan.perform and live is not None:
             told += kept(kept_by_platform(observed.declared, live, plan.sent))
         return told
+
+    def _doubted(self, workload: Workload, observed: Observed) -> list[Announcement]:
+        """Once: a row may be our own, or someone else's."""
+        memory, live = self._world.store.memory(workload.key), observed.live
+        if observed.origin is not Origin.DOUBT or live is None or live.id in memory.announced:
+            return []
+        memory.announced |= {live.id}
+        return [doubtful(live)]
 
     def _readiness(self, workload: Workload, plan: Plan) -> Readiness:
         """The last that the platform told; nothing yet of what was just made."""
@@ -189,12 +289,11 @@ class Reconciler:
             return error
         return None
 
-    async def _guard(self, workload: Workload) -> None:
+    async def _guard(self, workload: Workload) -> Workload:
         """What is to be deleted one day has the finalizer; what was found gets it after the status says so."""
-        policy, adopted = workload.spec.deletion_policy, workload.status.adopted
-        deleted_with_us = policy == "Delete" or (policy is None and not adopted)
-        if deleted_with_us and not workload.has_finalizer:
-            await self._world.reporter.add_finalizer(workload)
+        if workload.status.workload_id is None or stays(workload) or workload.has_finalizer:
+            return workload
+        return await self._world.reporter.add_finalizer(workload)
 
     def _follow(
         self,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from inferencekey_operator import conditions
 from inferencekey_operator.announcements import Announcement
@@ -11,6 +13,7 @@ from inferencekey_operator.cluster import Body, Cluster
 from inferencekey_operator.conditions import Report
 from inferencekey_operator.events import Recorder
 from inferencekey_operator.merge_patch import merge_patch
+from inferencekey_operator.status import WorkloadStatus
 from inferencekey_operator.store import Store, key_of
 from inferencekey_operator.workload import Workload
 
@@ -18,20 +21,31 @@ from inferencekey_operator.workload import Workload
 class Reporter:
     """The one place that writes to a Workload in Kubernetes."""
 
-    def __init__(self, cluster: Cluster, store: Store, recorder: Recorder) -> None:
+    def __init__(self, cluster: Cluster, store: Store, recorder: Recorder, operator: str | None = None) -> None:
         self._cluster, self._store, self._recorder = cluster, store, recorder
+        self._operator = operator
 
     async def report(self, workload: Workload, report: Report, told: Iterable[Announcement] = ()) -> Workload:
         """Write the status that `report` comes to, if it differs; the Workload as it stands then."""
         self._tell(workload, told)
-        wanted = conditions.status(workload, report, datetime.now(UTC))
-        memory = self._store.memory(workload.key)
-        if wanted != workload.status or workload.unreadable:  # mostly neither: nothing is spelled out to be compared
-            patch = merge_patch({**workload.status.to_wire(), **workload.unreadable}, wanted.to_wire())
-            if patch is not None:
-                workload = self._take(await self._cluster.patch_status(workload, patch))
-        memory.told = frozenset()
+        workload = await self._write(workload, conditions.status(workload, report, datetime.now(UTC)))
+        self._store.memory(workload.key).told = frozenset()
         return workload
+
+    async def record(self, workload: Workload, **changes: Any) -> Workload:
+        """Write these fields of the status alone, by attribute name; the Workload as it stands then."""
+        return await self._write(workload, replace(workload.status, **changes))
+
+    async def _write(self, workload: Workload, wanted: WorkloadStatus) -> Workload:
+        if wanted == workload.status and not workload.unreadable:  # mostly so: nothing is spelled out to be compared
+            return workload
+        if workload.vanished:
+            left = replace(workload, status=wanted)
+            self._store.keep_the_vanished(left, self._store.memory(workload.key))
+            return left
+        wanted = replace(wanted, operator=self._operator)
+        patch = merge_patch({**workload.status.to_wire(), **workload.unreadable}, wanted.to_wire())
+        return workload if patch is None else self._take(await self._cluster.patch_status(workload, patch))
 
     def _tell(self, workload: Workload, told: Iterable[Announcement]) -> None:
         """Before the status is written, and once, however often that has to be tried."""
@@ -47,6 +61,9 @@ class Reporter:
 
     async def remove_finalizer(self, workload: Workload) -> None:
         """The object may go now; until its end is told, it is known to be none of ours any more."""
+        if workload.vanished:
+            self._store.drop_the_vanished(workload.key)
+            return
         self._take(await self._cluster.remove_finalizer(workload))
 
     def _take(self, body: Body) -> Workload:

@@ -132,7 +132,7 @@ _OPTIONS = (
         "create-settle",
         duration,
         "DURATION",
-        "watch for a creation whose answer was lost before another, or before a deletion ends "
+        "how long the platform can take to carry out a write whose answer was lost, and its lists to show a write "
         "(default: client timeout + 30s)",
     ),
     _Option("lease-namespace", str, "NAME", "where the Lease is (default: the pod's namespace, else default)"),

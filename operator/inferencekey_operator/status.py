@@ -149,6 +149,22 @@ class HandledApproval:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=WIRE)
+class Creation:
+    """The record of a creation that was sent, or is about to be: written before the POST, removed once it is over."""
+
+    time: Annotated[
+        Timestamp | None,
+        Field(
+            description="The platform's time, by the Date header of the list that showed the slug absent. "
+            "Absent where that list had no Date."
+        ),
+    ] = None
+    sent: Annotated[
+        str | None, Field(description="Hash of the name, backend and model that the creation declares.")
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=WIRE)
 class WorkloadStatus:
     """What the operator last saw and did. Nothing in here is for people to write."""
 
@@ -167,6 +183,23 @@ class WorkloadStatus:
     ] = None
     project_slug: Annotated[str | None, Field(description="Pinned identity: the project that was used first.")] = None
     workload_slug: Annotated[str | None, Field(description="Pinned identity: the slug that was used first.")] = None
+    creation: Annotated[
+        Creation | None,
+        Field(
+            description="A creation whose outcome is not known yet. It decides which workload is this Workload's own."
+        ),
+    ] = None
+    duplicate_workload_id: Annotated[
+        str | None,
+        Field(
+            description="The id of a second workload that a creation made under another slug, because the slug was "
+            "taken. The operator deletes it, and removes the id once the platform has confirmed the deletion."
+        ),
+    ] = None
+    operator: Annotated[
+        Word | None,
+        Field(description="The operator that last wrote this status, as the namespace and name of its Lease."),
+    ] = None
     endpoint: Annotated[EndpointStatus, Field(description="Where applications reach the workload.")] = EndpointStatus()
     readiness: Annotated[Readiness, Field(description="How far the platform is with serving it.")] = Readiness()
     drift: Annotated[

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from inferencekey_operator.keys import Key
 from inferencekey_operator.logs import about
+from inferencekey_operator.plan import Identity
+from inferencekey_operator.status import Creation
 from inferencekey_operator.workload import Workload
 
 MOST_GONE = 4_096
@@ -29,26 +31,78 @@ class Memory:
 
     seen: float
     """When what is declared now was first seen: whatever is created for it needs a newer list."""
-    missing_since: float | None = None
-    """When the first list without it began."""
+    # -- of the workload on the platform
+    made: str | None = None
+    """The id of what the platform made for us and said so."""
+    written_at: float | None = None
+    """When the platform last answered a write of ours."""
+    absent_since: float | None = None
+    """When the first list without it began that could contradict what we wrote."""
+    recheck_from: float | None = None
+    """From when on a list can tell more about its absence."""
     denied_since: float | None = None
     """When the platform said of a row that it lists that there is none."""
+    duplicate: str | None = None
+    """What we made under another slug than the wanted one, and have to delete again."""
+    taken: Taken | None = None
+    """That the platform made another slug of ours."""
+    repairs: tuple[float, ...] = ()
+    """When we last undid changes of the platform's."""
+    # -- of a creation that is under way
+    record_seen: float | None = None
+    """When the record of a creation was first seen that this process did not write."""
+    posted: bool = False
+    """Whether this process sent the creation that is on record."""
+    sent: tuple[Identity, Creation] | None = None
+    """The record of the last creation that this process sent, and of which identity it is."""
+    void: bool = False
+    """Whether nothing can come of the record: this process wrote it, and the creation was refused, or never sent."""
+    bare: bool = False
+    """Whether the identity was not pinned before the record was written."""
     uncertain_since: float | None = None
     """When a creation was last begun whose answer was lost, or may have been."""
     unanswered: bool = True
     """Whether nobody said what became of that creation: it may still be under way."""
-    twin: str | None = None
-    """What we made under another slug than the wanted one, and have to delete again."""
+    lost: tuple[Creation, float] | None = None
+    """The record of a creation whose answer was lost, and until when lists may still show what came of it."""
+    announced: frozenset[str] = frozenset()
+    """Ids of workloads that were announced as possible duplicates."""
+    # -- of the end of the object
+    deleting_since: float | None = None
+    """When this process first saw that a deletion had begun."""
+    deletion_sent: bool = False
+    """Whether we sent a deletion that the platform carried out, or may have."""
+    deleted: str | None = None
+    """The id whose deletion is certain and told: only the release of our finalizer is left."""
+    deletion_accepted: tuple[str, float] | None = None
+    """Which deletion the platform last accepted without confirming it, and when."""
+    loss_told: bool = False
+    """Whether it was told that the object disappeared."""
+    guarded: bool = False
+    """Whether this process saw our finalizer on the object."""
     released: bool = False
     """Whether we let go of it: its end is under way, and nothing is left to do."""
-    made: str | None = None
-    """The id of what the platform made for us and said so."""
+    farewells: frozenset[str] = frozenset()
+    """What was told of workloads that are left on the platform."""
+    release_sent: bool = False
+    """Whether we asked for the removal of our finalizer, whatever was answered."""
+    # -- of what was written
     told: frozenset[tuple[Any, ...]] = frozenset()
     """What was told already beside a status that could not be written yet."""
     left: str = ""
     """The resourceVersion that our own last look left behind."""
-    repairs: tuple[float, ...] = ()
-    """When we last undid changes of the platform's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The platform answered a creation with another slug; the workload that it made is deleted again."""
+
+    slug: str
+    at: float
+    generation: int
+    requested: str | None
+    """The annotation that asked for a reconciliation, as it stood then."""
+    times: int = 1
 
 
 def key_of(body: Mapping[str, Any]) -> Key:
@@ -64,7 +118,10 @@ class Store:
         self._workloads: dict[Key, Workload] = {}
         self._memories: dict[Key, Memory] = {}
         self._by_uid: dict[str, Key] = {}
+        self._with_id: dict[str, set[Key]] = {}
+        self._newest = 0
         self._gone: OrderedDict[str, None] = OrderedDict()
+        self._vanished: dict[Key, Workload] = {}
 
     def __len__(self) -> int:
         return len(self._workloads)
@@ -73,16 +130,20 @@ class Store:
         return iter(tuple(self._workloads.values()))
 
     def get(self, key: Key) -> Workload | None:
-        """The Workload as last seen."""
-        return self._workloads.get(key)
+        """The Workload as last seen, or what is left of one that vanished."""
+        return self._workloads.get(key) or self._vanished.get(key)
 
     def key_of_uid(self, uid: str) -> Key | None:
         """The Workload with this uid."""
         return self._by_uid.get(uid)
 
+    def with_id(self, workload_id: str) -> Iterable[Key]:
+        """The Workloads whose status records this id of the platform's."""
+        return self._with_id.get(workload_id, ())
+
     def current(self, workload: Workload) -> bool:
         """Whether what `workload` declares is still what is declared."""
-        known = self._workloads.get(workload.key)
+        known = self.get(workload.key)
         return known is not None and known.uid == workload.uid and _declares_the_same(known, workload)
 
     def memory(self, key: Key) -> Memory:
@@ -90,14 +151,44 @@ class Store:
         memory = self._memories.get(key)
         if memory is None:
             memory = Memory(asyncio.get_running_loop().time())
-            if key in self._workloads:
+            if key in self._workloads or key in self._vanished:
                 self._memories[key] = memory
         return memory
 
+    @property
+    def newest(self) -> int:
+        """The newest resourceVersion of a Workload that was seen, 0 before the first."""
+        return self._newest
+
+    def version(self, body: Mapping[str, Any]) -> int:
+        """The resourceVersion of this very object as last seen; 0 where it was not."""
+        known = self._workloads.get(key_of(body))
+        if known is None or known.uid != body["metadata"]["uid"] or not known.resource_version.isdecimal():
+            return 0
+        return int(known.resource_version)
+
+    @property
+    def vanished(self) -> tuple[Key, ...]:
+        """The keys of what is left of Workloads that vanished."""
+        return tuple(self._vanished)
+
+    def keep_the_vanished(self, workload: Workload, memory: Memory) -> None:
+        """What is left of a Workload whose object is gone; what is remembered of it goes along."""
+        self._vanished[workload.key] = workload
+        self._memories[workload.key] = memory
+
+    def drop_the_vanished(self, key: Key) -> None:
+        """Nothing is left of it."""
+        self._vanished.pop(key, None)
+        self._memories.pop(key, None)
+
     def revisit(self, key: Key) -> None:
-        """What another process did meanwhile was not seen by us: whatever was half known has to be seen anew."""
+        """Another process may have acted meanwhile: the status counts, and what was half known is forgotten."""
         memory = self.memory(key)
-        memory.seen, memory.missing_since, memory.denied_since = asyncio.get_running_loop().time(), None, None
+        memory.seen = asyncio.get_running_loop().time()
+        memory.absent_since = memory.recheck_from = memory.denied_since = None
+        memory.made = memory.sent = memory.lost = memory.uncertain_since = None
+        memory.void = memory.posted = memory.bare = False
 
     def observe(self, body: Mapping[str, Any]) -> bool:
         """Takes the object over if it is news; True where it deserves a look."""
@@ -111,16 +202,26 @@ class Store:
             new = Workload.parse(body)
         except ValueError as error:
             log.error("%s cannot be read and is left alone: %s", key, error, extra=about(key))
-            self._workloads.pop(key, None)
+            self._index(self._workloads.pop(key, None), None)
             return False
+        if new.resource_version.isdecimal():
+            self._newest = max(self._newest, int(new.resource_version))
         self._workloads[key] = new
         self._by_uid[new.uid] = key
+        self._index(old, new)
         if old is not None and old.uid != new.uid:
             self._memories.pop(key, None)
             self._by_uid.pop(old.uid, None)
-        elif old is not None and _declares_the_same(old, new):
+            old = None
+        memory, now = self.memory(key), asyncio.get_running_loop().time()
+        memory.guarded |= new.has_finalizer
+        if new.deleting and memory.deleting_since is None:
+            memory.deleting_since = now
+        if new.status.creation != (old.status.creation if old is not None else None):
+            memory.record_seen, memory.posted, memory.void = now, False, False
+        if old is not None and _declares_the_same(old, new):
             return _differs(old, new)
-        self.memory(key).seen = asyncio.get_running_loop().time()
+        memory.seen = now
         return True
 
     def forget(self, key: Key, uid: str | None = None) -> bool:
@@ -129,12 +230,24 @@ class Store:
         if known is None or (uid is not None and known.uid != uid):
             return False
         del self._workloads[key]
+        self._index(known, None)
         self._by_uid.pop(known.uid, None)
         self._memories.pop(key, None)
         self._gone[known.uid] = None
         if len(self._gone) > MOST_GONE:
             self._gone.popitem(last=False)
         return True
+
+    def _index(self, old: Workload | None, new: Workload | None) -> None:
+        before = old.status.workload_id if old is not None else None
+        now = new.status.workload_id if new is not None else None
+        if old is not None and before is not None and before != now:
+            keys = self._with_id[before]
+            keys.discard(old.key)
+            if not keys:
+                del self._with_id[before]
+        if new is not None and now is not None:
+            self._with_id.setdefault(now, set()).add(new.key)
 
 
 def _newer(metadata: Mapping[str, Any], old: Workload) -> bool:

@@ -25,15 +25,14 @@ class Secrets:
     def __init__(self, changed: Callable[[Key], None]) -> None:
         self._changed = changed
         self._data: dict[Key, dict[str, str]] = {}
-        self._good: dict[tuple[Key, str, str], dict[str, str]] = {}
+        self._good: dict[tuple[Key, str, str], Mapping[str, str]] = {}
 
     def get(self, namespace: str, name: str) -> Mapping[str, str] | None:
         """The Secret's texts by key; None where there is no such Secret."""
         return self._data.get(Key(namespace, name))
 
-    def keep(self, namespace: str, name: str, key: str, project: str) -> None:
-        """The platform accepted what is under `key` for `project`: it may still serve a deletion later."""
-        data = self._data.get(Key(namespace, name))
+    def keep(self, namespace: str, name: str, key: str, project: str, data: Mapping[str, str] | None) -> None:
+        """The platform accepted what was under `key` of `data` for `project`: it may still serve a deletion later."""
         if data is not None:
             self._good[Key(namespace, name), key, project] = data
 

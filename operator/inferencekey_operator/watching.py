@@ -71,7 +71,8 @@ class WorkloadWatch:
         return answer
 
     async def _list_of(self, namespace: str | None) -> None:
-        everything = self._cluster.workloads(() if namespace is None else (namespace,))
+        store = self._controller.world.store
+        everything = self._cluster.workloads(() if namespace is None else (namespace,), store.newest, store.version)
         try:
             await self._controller.workloads_listed(everything, namespace)
         except ClusterError as error:

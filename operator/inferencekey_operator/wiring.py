@@ -14,6 +14,7 @@ from inferencekey_operator.gauges import Gauges
 from inferencekey_operator.health import Health
 from inferencekey_operator.inferencekey.connection import Connection
 from inferencekey_operator.inferencekey.roster import Pace, Rosters
+from inferencekey_operator.installations import Installations
 from inferencekey_operator.leadership import Leadership
 from inferencekey_operator.precedence import Precedence
 from inferencekey_operator.publication import Publication
@@ -23,7 +24,7 @@ from inferencekey_operator.serving import Serving
 from inferencekey_operator.settings import Settings
 from inferencekey_operator.store import Store
 from inferencekey_operator.watches import ConfigMaps, Namespaces, Secrets
-from inferencekey_operator.world import World
+from inferencekey_operator.world import World, check_decision
 
 
 class Platforms:
@@ -63,17 +64,21 @@ class Parts:
         return self.controller.world
 
 
-def wire(settings: Settings, cluster: Cluster) -> Parts:
-    """All parts, each knowing those it works with."""
+def wire(settings: Settings, cluster: Cluster, *, starting_over: bool = False) -> Parts:
+    """All parts, each knowing those it works with.
+
+    `starting_over` says that records of creations which are under way may be lost.
+    """
     controller = Controller(settings.shards)
-    leadership = Leadership(cluster, controller, settings)
-    platforms = Platforms(settings.client_timeout, leadership.check)
+    least_wait = settings.create_settle if starting_over else 0.0
+    leadership = Leadership(cluster, controller, settings, least_wait=least_wait)
+    platforms = Platforms(settings.client_timeout, partial(_permit, leadership))
     secrets = Secrets(controller.secret_changed)
     namespaces = Namespaces(cluster, controller.namespace_changed)
     config_maps = _config_maps(settings, cluster, controller)
     rosters = Rosters(
         platforms.connection,
-        Pace(settings.interval, settings.full_round),
+        Pace(settings.interval, settings.full_round, lag=settings.create_settle),
         changed=controller.rows_changed,
         recovered=controller.platform_recovered,
         troubled=controller.platform_troubled,
@@ -84,7 +89,7 @@ def wire(settings: Settings, cluster: Cluster) -> Parts:
         World(
             settings=settings,
             store=store,
-            reporter=Reporter(cluster, store, recorder),
+            reporter=Reporter(cluster, store, recorder, leadership.operator),
             secrets=secrets,
             namespace_policies=namespaces.policies.get,
             rosters=rosters,
@@ -93,6 +98,7 @@ def wire(settings: Settings, cluster: Cluster) -> Parts:
             serving=Serving(controller.readiness_told, settings.readiness_interval),
             recorder=recorder,
             terms=controller.terms,
+            installations=Installations(leadership.operator),
             precedence=precedence,
         )
     )
@@ -112,11 +118,17 @@ def wire(settings: Settings, cluster: Cluster) -> Parts:
     )
 
 
+def _permit(leadership: Leadership) -> None:
+    """Whether the bytes of a write may go out now: this process leads, and what was decided is still declared."""
+    leadership.check()
+    check_decision()
+
+
 def _claims(controller: Controller, store: Store, precedence: Precedence | None) -> Claims:
     freed = partial(controller.queue.add, urgent=True)
     if precedence is None:
-        return Claims(store.get, freed)
-    return Claims(store.get, freed, foreign=controller.terms.foreign, begun=precedence.of)
+        return Claims(store.get, freed, with_id=store.with_id)
+    return Claims(store.get, freed, begun=precedence.of, with_id=store.with_id)
 
 
 def _config_maps(settings: Settings, cluster: Cluster, controller: Controller) -> list[ConfigMaps]:

@@ -20,6 +20,7 @@ from inferencekey_operator.spec import EndpointSpec, ExecutionPolicy, TaskType, 
 from inferencekey_operator.status import (
     AppliedField,
     Condition,
+    Creation,
     Drift,
     DriftClass,
     DriftField,
@@ -40,6 +41,7 @@ __all__ = [
     "VERSION",
     "AppliedField",
     "Condition",
+    "Creation",
     "Drift",
     "DriftClass",
     "DriftField",
@@ -55,6 +57,7 @@ __all__ = [
     "WorkloadSpec",
     "WorkloadStatus",
     "canonical_slug",
+    "stays",
 ]
 
 GROUP: Final = "inferencekey.com"
@@ -111,6 +114,8 @@ class Workload:
     status: WorkloadStatus
     unreadable: Mapping[str, Any] = field(default_factory=dict)
     """Parts of the stored status that say nothing to this release: whatever is written next replaces them."""
+    vanished: bool = False
+    """Whether the object is gone, without the operator having released it: what is left is on the platform."""
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> Workload:
@@ -138,8 +143,8 @@ class Workload:
 
     @property
     def key(self) -> Key:
-        """Namespace and name."""
-        return Key(self.namespace, self.name)
+        """Namespace and name; of one that vanished, its uid too, for another one may have the name by now."""
+        return Key(self.namespace, f"{self.name}/{self.uid}" if self.vanished else self.name)
 
     @property
     def argument(self) -> str:
@@ -170,6 +175,12 @@ class Workload:
     def has_finalizer(self) -> bool:
         """Whether our finalizer is there: the record that the workload was made here, or may have been."""
         return FINALIZER in self.finalizers
+
+
+def stays(workload: Workload) -> bool:
+    """Whether the workload stays on the platform when its Workload is deleted."""
+    policy = workload.spec.deletion_policy
+    return policy == "Orphan" or (policy is None and workload.status.adopted is True)
 
 
 def canonical_slug(text: str) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from inferencekey_operator.claims import Claims
 from inferencekey_operator.credentials import Allowed
 from inferencekey_operator.events import Recorder
 from inferencekey_operator.inferencekey.roster import Rosters
+from inferencekey_operator.installations import Installations
 from inferencekey_operator.keys import Key
 from inferencekey_operator.precedence import Precedence
 from inferencekey_operator.publication import Publication
@@ -26,6 +29,26 @@ class AskedAgainError(Exception):
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
         self.seconds = seconds
+
+
+_DECISION: ContextVar[Callable[[], None] | None] = ContextVar("decision", default=None)
+
+
+@contextmanager
+def deciding(check: Callable[[], None]) -> Iterator[None]:
+    """`check` raises where a write in this context is not wanted any more: asked right before its bytes go out."""
+    token = _DECISION.set(check)
+    try:
+        yield
+    finally:
+        _DECISION.reset(token)
+
+
+def check_decision() -> None:
+    """Raises what the decision behind the present write raises, if it does not hold any more."""
+    check = _DECISION.get()
+    if check is not None:
+        check()
 
 
 @dataclass(slots=True)
@@ -72,6 +95,7 @@ class World:
     serving: Serving
     recorder: Recorder
     terms: Terms
+    installations: Installations
     precedence: Precedence | None = None
     """Which creation was begun first, where several replicas create."""
 

@@ -19,6 +19,7 @@ from aiohttp import web
 
 from chaos.clocks import now
 from chaos.kubernetes import Body, Change, Name, Objects, RefusedError
+from inferencekey_operator.cluster import EACH
 
 CLUSTER_WIDE = frozenset({"namespaces"})
 
@@ -70,7 +71,7 @@ class ApiServer:
     chance: float = 0.0
     """How many of the requests meet trouble until then."""
     _expire: int = 0
-    _streams: dict[asyncio.Queue[Change], str] = field(default_factory=dict)
+    _streams: dict[asyncio.Queue[Change | None], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.objects.watchers.append(self._spread)
@@ -85,6 +86,12 @@ class ApiServer:
         """Every watch ends with 410 Gone, as when the history was compacted."""
         self._expire += 1
         self.last_trouble = now()
+
+    def restart(self) -> None:
+        """Every watch is cut: what it would have told next may never have been."""
+        self.last_trouble = now()
+        for stream in list(self._streams):
+            stream.put_nowait(None)
 
     def mend(self) -> None:
         """No trouble any more."""
@@ -172,7 +179,7 @@ class ApiServer:
 
     async def _watch(self, request: web.Request, name: Name) -> web.StreamResponse:
         since, expired = int(request.query["resourceVersion"]), self._expire
-        queue: asyncio.Queue[Change] = asyncio.Queue()
+        queue: asyncio.Queue[Change | None] = asyncio.Queue()
         for change in self.objects.history:
             if change.version > since and change.name.plural == name.plural:
                 queue.put_nowait(change)
@@ -190,13 +197,18 @@ class ApiServer:
         return response
 
     async def _tell(
-        self, response: web.StreamResponse, request: web.Request, queue: asyncio.Queue[Change], expired: int
+        self, response: web.StreamResponse, request: web.Request, queue: asyncio.Queue[Change | None], expired: int
     ) -> None:
         while True:
-            changes = [await queue.get()]
+            waiting = [await queue.get()]
             await asyncio.sleep(max(self.rng.uniform(0.0, 0.3), self.silent_until - now()))
             while not queue.empty():
-                changes.append(queue.get_nowait())
+                waiting.append(queue.get_nowait())
+            if None in waiting:
+                assert request.transport is not None
+                request.transport.abort()
+                return
+            changes = [each for each in waiting if each is not None]
             if self._expire != expired:
                 gone = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "too old"}}
                 await response.write(json.dumps(gone).encode() + b"\n")
@@ -208,7 +220,7 @@ class ApiServer:
 
 def _selected(body: Body, query: Mapping[str, str]) -> bool:
     field_selector, label_selector = query.get("fieldSelector"), query.get("labelSelector")
-    if field_selector is not None and f"metadata.name={body['metadata']['name']}" != field_selector:
+    if field_selector not in (None, EACH) and f"metadata.name={body['metadata']['name']}" != field_selector:
         return False
     if label_selector is None:
         return True

@@ -19,7 +19,6 @@ START = datetime(2026, 3, 2, 8, 0, 0, tzinfo=UTC)
 
 _TELL_THE_TIME = (
     "inferencekey_operator.reconcile",
-    "inferencekey_operator.deletion",
     "inferencekey_operator.leader",
     "inferencekey_operator.events",
     "inferencekey_operator.reporter",

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 
 from chaos.clocks import now
 from chaos.expected import AT_REST, ready_of, reasons
-from chaos.history import Life
-from chaos.oracle import PROJECTS, in_sync
+from chaos.history import PROJECTS, Life
+from chaos.oracle import in_sync
 from chaos.world import World
+from inferencekey_operator.installations import QUIET
 from inferencekey_operator.workload import RECONCILE_REQUESTED_AT
 from inferencekey_simulator.inventory import Row
 
@@ -40,6 +41,8 @@ async def come_to_rest(world: World) -> None:
 async def _mend(world: World) -> None:
     world.mend()
     world.replicas = 1
+    for life in world.others:
+        life.process.kill()
     for life in world.running():
         life.process.dies_in = None
         life.process.frozen_from.clear()
@@ -48,6 +51,8 @@ async def _mend(world: World) -> None:
             world.give_token(namespace)
     for row in world.platform.live().values():
         world.platform.set_phase(row, None)
+    if world.others:
+        await asyncio.sleep(QUIET)  # until then the one stands back for the other
     await asyncio.sleep(90.0)  # what was under way arrives, and whoever was killed is replaced
     for workload in world.workloads():
         world.annotate(workload, RECONCILE_REQUESTED_AT, f"{now():.3f}")
@@ -68,7 +73,7 @@ def _unsettled(world: World) -> Iterator[str]:
         if life.deleting:
             yield f"{life.namespace}/{life.name} is not gone: {ready_of(life.body)}"
             continue
-        row = world.platform.inventory.lookup(PROJECTS[life.namespace], life.slug)
+        row = world.platform.inventory.lookup(life.project, life.slug)
         word = ready_of(life.body).get("reason")
         allowed = _allowed(world, life, row)
         if word not in allowed:
@@ -76,6 +81,14 @@ def _unsettled(world: World) -> Iterator[str]:
             yield f"{life.namespace}/{life.name} says {ready_of(life.body)}, and not {sorted(allowed)}; row {shown}"
         elif life.body["status"].get("observedGeneration") != life.body["metadata"]["generation"]:
             yield f"{life.namespace}/{life.name} has a status of another generation"
+        elif {"creation", "workloadId"} <= life.body["status"].keys() and not _blocked(life):
+            yield f"{life.namespace}/{life.name} still looks for what came of a creation"
+
+
+def _blocked(life: Life) -> bool:
+    """Whether nothing is looked for, since it is suspended, or waits for a person."""
+    waits = ready_of(life.body).get("reason") in ("IdentityChanged", "SlugConflict", "InvalidPolicy")
+    return waits or bool(life.body["spec"].get("suspend"))
 
 
 def _allowed(world: World, life: Life, row: Row | None) -> set[str]:
@@ -85,10 +98,13 @@ def _allowed(world: World, life: Life, row: Row | None) -> set[str]:
         return AT_REST
     if policy is None:
         return {"InvalidPolicy"}
+    ours = world.platform.inventory.find(life.body["status"].get("workloadId", ""))
+    if life.project != PROJECTS[life.namespace] or (ours is not None and ours.slug != life.slug):
+        return {"IdentityChanged", "SlugConflict"}
     rivals = [
         other
         for other in world.workloads()
-        if other.slug == life.slug and PROJECTS[other.namespace] == PROJECTS[life.namespace] and other is not life
+        if other.slug == life.slug and other.project == life.project and other is not life
     ]
     if rivals and any(ready_of(other.body).get("reason") != "SlugConflict" for other in rivals):
         conflict = {"SlugConflict"}

@@ -6,17 +6,19 @@ Knows how far back the operator's view may reach: further while Kubernetes is in
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from chaos.clocks import now
 from chaos.kubernetes import WORKLOADS, Body, Change
 from inferencekey_operator.workload import APPROVE_PLAN, FINALIZER, ON_DRIFT, OnDrift
 
-USUAL_LATENESS = 45.0
-"""Seconds: a watch's delay, a client's timeout, and what the platform may still carry out after that."""
+USUAL_LATENESS = 2.0
+"""Seconds between what the API server acknowledged and what the operator sends: a watch's delay, and the way there."""
 TROUBLED_LATENESS = 140.0
 """The same, after watches were silent or the API server failed."""
+PROJECTS = {"team-a": "prod", "team-b": "prod", "team-c": "lab"}
+"""The project of each namespace's Secret, as long as nobody moves it to another one."""
 
 
 @dataclass
@@ -30,7 +32,7 @@ class Life:
     shown_plans: set[str] = field(default_factory=set)
     gone_at: float | None = None
     hands: set[str] = field(default_factory=set)
-    """What hands did to it that may cost what the operator knows: "finalizer", "status", "restored"."""
+    """What hands did to it that may cost what the operator knows: "finalizer", "status", "restored", "etcd"."""
     without_secret: bool = False
     """Whether its Secret was no good at some time while it was being deleted."""
     with_rival: bool = False
@@ -48,6 +50,25 @@ class Life:
         """Its slug, which never changes."""
         spec = self.body["spec"]
         return str(spec.get("slug") or self.name)
+
+    @property
+    def project(self) -> str:
+        """The project that it is pinned to, or would be."""
+        now_pinned = self.body["status"].get("projectSlug")
+        if now_pinned is None and self.hands & {"status", "restored"}:
+            pinned = (body["status"].get("projectSlug") for _, body in reversed(self.versions))
+            now_pinned = next((each for each in pinned if each), None)
+        return str(now_pinned or PROJECTS[self.namespace])
+
+    @property
+    def pins(self) -> set[str]:
+        """The projects that it was ever pinned to: a refused creation takes its pin back."""
+        return {str(body["status"]["projectSlug"]) for _, body in self.versions if "projectSlug" in body["status"]}
+
+    def was_created(self, before: float) -> bool:
+        """Whether its status named a workload before a moment, and no hands made the operator forget that."""
+        forgotten = self.hands & {"status", "restored", "etcd"}
+        return not forgotten and any("workloadId" in body["status"] for at, body in self.versions if at < before)
 
     @property
     def deleting(self) -> bool:
@@ -71,7 +92,9 @@ class History:
     def __init__(self) -> None:
         self.lives: dict[str, Life] = {}
         self._namespaces: defaultdict[str, list[tuple[float, str | None]]] = defaultdict(list)
-        self.troubled_at = float("-inf")
+        self.troubled_at = self.put_back_at = float("-inf")
+        self.moved: defaultdict[str, set[str]] = defaultdict(set)
+        """By namespace: the projects that its Secret ever named beside the usual one."""
 
     @property
     def lateness(self) -> float:
@@ -95,17 +118,33 @@ class History:
         if plan:
             life.shown_plans.add(plan)
 
+    def put_back(self, objects: Mapping[str, Body], namespaces: Iterable[Body]) -> None:
+        """Kubernetes was put back to a former state, with these Workloads, by uid, and these Namespaces."""
+        self.put_back_at = now()
+        for uid, life in self.lives.items():
+            life.hands.add("etcd")
+            if uid in objects:
+                life.gone_at = None
+                life.versions.append((now(), objects[uid]))
+            elif life.gone_at is None:
+                life.gone_at = now()
+        for body in namespaces:
+            policy = (body["metadata"].get("annotations") or {}).get(ON_DRIFT)
+            self._namespaces[body["metadata"]["name"]].append((now(), policy))
+
     def present(self) -> Iterator[Life]:
         """All that exist."""
         return (life for life in self.lives.values() if life.gone_at is None)
 
-    def of_slug(self, namespaces: tuple[str, ...], slug: str) -> Iterator[Life]:
-        """All that exist, or did lately, with this slug in these namespaces."""
+    def of_slug(self, project: str, slug: str, lateness: float | None = None) -> Iterator[Life]:
+        """All that exist, or did lately, with this slug in this project."""
+        seconds = self.lateness if lateness is None else lateness
         for life in self.lives.values():
-            if life.namespace in namespaces and life.slug == slug and any(life.lately(self.lateness)):
+            places = {PROJECTS[life.namespace], life.project, *life.pins, *self.moved[life.namespace]}
+            if life.slug == slug and project in places and any(life.lately(seconds)):
                 yield life
 
-    def policies(self, life: Life, body: Body) -> set[OnDrift | None]:
+    def policies(self, life: Life, body: Body, lateness: float) -> set[OnDrift | None]:
         """The policies that may have been taken for in force on this version: None is a word that is none."""
         own = annotation(body, ON_DRIFT)
         if own is not None:
@@ -114,7 +153,7 @@ class History:
         found: set[OnDrift | None] = set()
         for number, (_, word) in enumerate(stated):
             ends = stated[number + 1][0] if number + 1 < len(stated) else float("inf")
-            if ends >= now() - 2 * self.lateness:
+            if ends >= now() - 2 * lateness:
                 found.add(OnDrift.RECONCILE if word is None else OnDrift.parse(word))
         return found or {OnDrift.RECONCILE}
 
@@ -141,3 +180,8 @@ def approves(life: Life, body: Body) -> bool:
 def finalized(body: Body) -> bool:
     """Whether our finalizer is there."""
     return FINALIZER in (body["metadata"].get("finalizers") or ())
+
+
+def on_record(body: Body) -> bool:
+    """Whether a creation is on record whose outcome is not known."""
+    return "creation" in body["status"] and "workloadId" not in body["status"]

@@ -55,6 +55,8 @@ class Objects:
     time_of_day: Callable[[], datetime]
     history: list[Change] = field(default_factory=list)
     watchers: list[Callable[[Change], None]] = field(default_factory=list)
+    clock: Callable[[], float] = lambda: 0.0
+    _times: list[tuple[float, int]] = field(default_factory=list)
     _objects: dict[Name, Body] = field(default_factory=dict)
     _version: int = 100
     _uids: int = 0
@@ -91,6 +93,21 @@ class Objects:
         if name.plural == WORKLOADS:
             whole["status"] = NEW_STATUS
         return self._put("ADDED", name, whole)
+
+    def put_back(self, version: int) -> None:
+        """The state as it was at a version, which is the newest again: nobody is told."""
+        state: dict[Name, Body] = {}
+        for change in self.history:
+            if change.version > version:
+                break
+            if change.kind == "DELETED":
+                state.pop(change.name, None)
+            else:
+                state[change.name] = change.body
+        self._objects = state
+        self._times = [(at, number) for at, number in self._times if number <= version]
+        self.history = [change for change in self.history if change.version <= version]
+        self._version = version
 
     def patch(self, name: Name, patch: Body, *, status: bool = False) -> Body:
         """A merge patch of the object, or of its status alone."""
@@ -164,7 +181,12 @@ class Objects:
             if owners and not uids.intersection(owners):
                 self.delete(name)
 
+    def version_at(self, moment: float) -> int:
+        """The newest version at a moment of `clock`."""
+        return max((version for at, version in self._times if at <= moment), default=self.history[0].version)
+
     def _tell(self, change: Change) -> None:
+        self._times.append((self.clock(), change.version))
         self.history.append(change)
         for watcher in list(self.watchers):
             watcher(change)

@@ -117,9 +117,18 @@ class Life:
             await reflector.listed.wait()
         beside.append(asyncio.ensure_future(watch.run()))
         await watch.listed.wait()
-        beside.append(asyncio.ensure_future(parts.controller.rounds(lambda: cluster.workloads(()))))
+        beside.append(
+            asyncio.ensure_future(
+                parts.controller.rounds(
+                    lambda: cluster.workloads((), parts.world.store.newest, parts.world.store.version)
+                )
+            )
+        )
         parts.leadership.start()
-        await self._stop.wait()
+        ends = [asyncio.ensure_future(self._stop.wait()), asyncio.ensure_future(cluster.went_back.wait())]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for end in ends:
+            end.cancel()
         await parts.leadership.end()
         parts.world.serving.close()
         parts.world.rosters.close()

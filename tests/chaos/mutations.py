@@ -12,6 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 from inferencekey_operator.inferencekey.roster import Roster
+from inferencekey_operator.ownership import Origin
 from inferencekey_operator.plan import _APPLY, Situation, _Verdict
 from inferencekey_operator.workload import Workload
 
@@ -20,13 +21,13 @@ Mutation = Callable[[], AbstractContextManager[Any]]
 _OPERATOR = "inferencekey_operator"
 
 
-def no_finalizer_before_the_post() -> AbstractContextManager[Any]:
+def no_record_before_the_post() -> AbstractContextManager[Any]:
     """A creation leaves no record."""
 
-    async def nothing(world: Any, workload: Workload) -> Workload:
+    async def nothing(world: Any, workload: Workload, observed: Any, *, again: bool) -> Workload:
         return workload
 
-    return patch(f"{_OPERATOR}.creation._record_the_intent", nothing)
+    return patch(f"{_OPERATOR}.creation._record", nothing)
 
 
 def any_list_will_do() -> AbstractContextManager[Any]:
@@ -65,20 +66,19 @@ def any_approval_will_do() -> AbstractContextManager[Any]:
 
 def what_was_found_is_deleted() -> AbstractContextManager[Any]:
     """A deletion takes along what was adopted, or is to stay."""
-    return patch(f"{_OPERATOR}.deletion.Deletion._stays", lambda self, workload: False)
+    return patch(f"{_OPERATOR}.deletion.stays", lambda workload: False)
 
 
 def nothing_is_deleted() -> AbstractContextManager[Any]:
     """The finalizer goes, the workload stays."""
-    return patch(f"{_OPERATOR}.deletion.Deletion._stays", lambda self, workload: True)
+    return patch(f"{_OPERATOR}.deletion.stays", lambda workload: True)
 
 
 def everything_is_known() -> AbstractContextManager[Any]:
     """What is found counts as made here, whatever its age and the adoption policy."""
 
-    def found(workload: Workload, who: Any, roster: Roster) -> Any:
-        row = roster.by_slug(who.slug)
-        return row, row is not None
+    def found(world: Any, workload: Workload, who: Any, roster: Roster) -> Any:
+        return roster.by_slug(who.slug), Origin.OURS
 
     stack = ExitStack()
     for module in ("observe", "reconcile"):
@@ -106,15 +106,15 @@ def suspended_all_the_same() -> AbstractContextManager[Any]:
 
 
 FOUND_BY: dict[Mutation, int] = {
-    no_finalizer_before_the_post: 7,
-    any_list_will_do: 2,
-    a_lost_answer_is_no: 5,
+    no_record_before_the_post: 7,
+    any_list_will_do: 166,
+    a_lost_answer_is_no: 4,
     every_policy_repairs: 2,
-    any_approval_will_do: 33,
+    any_approval_will_do: 15,
     what_was_found_is_deleted: 5,
     nothing_is_deleted: 5,
     everything_is_known: 5,
-    nobody_claims: 3,
+    nobody_claims: 0,
     a_status_is_always_written: 0,
     suspended_all_the_same: 2,
 }

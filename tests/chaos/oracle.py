@@ -8,30 +8,26 @@ the operator's own decisions.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Any
 
 from chaos.apiserver import Asked
-from chaos.clocks import START, now
-from chaos.history import History, Life, approves, finalized
+from chaos.clocks import now
+from chaos.history import History, Life, approves, on_record
 from chaos.kubernetes import WORKLOADS, Body, Change
 from chaos.platform import Birth
 from inferencekey_operator.workload import OnDrift
 from inferencekey_simulator.inventory import Fields, Row
 from unit.invariants import check_status
 
-PROJECTS = {"team-a": "prod", "team-b": "prod", "team-c": "lab"}
-"""The project of each namespace's Secret."""
-OLDER_THAN_US = timedelta(minutes=1)
 RACE = 45.0
 """Seconds within which a slug may be taken, or a list lie, between the operator's last look and its POST."""
-
-
-def namespaces_of(project: str) -> tuple[str, ...]:
-    """Whose Secrets name this project."""
-    return tuple(namespace for namespace, named in PROJECTS.items() if named == project)
+LOOK = 5.0
+"""Seconds between the operator's last look and a write that rests on it."""
+NAMING = re.compile(r"Orphaned|DuplicateWorkload|Disappeared|IdentityChanged")
+"""What a line of the log says that names a workload which is left, with its id."""
 
 
 def declared(body: Body) -> Fields:
@@ -69,16 +65,23 @@ class Oracle:
     history: History
     secret_is_good: Callable[[str], bool]
     lied_at: Callable[[], float]
+    edited: Callable[[str], float]
+    """When hands changed the row with this id; minus infinity where they never did."""
     broken: list[str] = field(default_factory=list)
     kubernetes_writes: list[str] = field(default_factory=list)
     platform_writes: list[str] = field(default_factory=list)
     makers: dict[str, frozenset[str]] = field(default_factory=dict)
     """By id of a row that the operator made: the uids of whom it may have been for."""
     births: dict[str, Birth] = field(default_factory=dict)
+    """By id, of every row that ever was: the platform's own."""
     secrets: set[str] = field(default_factory=set)
     """What must never be shown."""
     dead_at: list[float] = field(default_factory=list)
     """When a process was killed."""
+    named: list[str] = field(default_factory=list)
+    """What the operators said of workloads that are left."""
+    arrived: float | None = None
+    """When the request arrived that is carried out now: what was acknowledged after that could not be heeded."""
 
     def wrong(self, what: str) -> None:
         """An invariant does not hold."""
@@ -89,8 +92,7 @@ class Oracle:
     def created(self, row: Row, birth: Birth, taken_by: Row | None) -> None:
         """A POST was carried out."""
         self.platform_writes.append(f"POST {row.slug}")
-        self.births[row.id] = birth
-        lives = list(self.history.of_slug(namespaces_of(row.project), birth.wanted))
+        lives = list(self.history.of_slug(row.project, birth.wanted, self.lateness))
         self.makers[row.id] = frozenset(life.uid for life in lives)
         if taken_by is not None and not self._may_be_a_twin(taken_by):
             self.wrong(f"two-for-a-slug: {row.slug} was made while {taken_by.id} had {birth.wanted}")
@@ -100,7 +102,8 @@ class Oracle:
     def updated(self, row: Row, before: Fields, body: Fields) -> None:
         """A PATCH was carried out."""
         self.platform_writes.append(f"PATCH {row.slug}")
-        lives = list(self.history.of_slug(namespaces_of(row.project), row.slug))
+        slugs = {row.slug, self.births[row.id].made_as} if self._may_look_as_before(row) else {row.slug}
+        lives = [life for slug in slugs for life in self.history.of_slug(row.project, slug, self.lateness)]
         if not any(self._may_update(life, seen, row, body) for life in lives for seen in self._lately(life)):
             what = f"PATCH of {row.slug} ({row.id}) with {json.dumps(body)}"
             self.wrong(f"write-without-leave: {what}: {self._seen(lives)}")
@@ -109,33 +112,48 @@ class Oracle:
         """A DELETE was carried out."""
         self.platform_writes.append(f"DELETE {row.slug}")
         birth = self.births.get(row.id)
-        if birth is not None and birth.wanted != row.slug:
-            return  # a twin of the operator's own
-        lives = list(self.history.of_slug(namespaces_of(row.project), row.slug))
+        if birth is not None and birth.by_operator and birth.wanted != birth.made_as:
+            return  # a duplicate of the operator's own
+        if birth is not None and birth.by_operator and row.slug != birth.made_as and self._may_look_as_before(row):
+            return  # its own, renamed, and lists did not show it
+        lives = list(self.history.of_slug(row.project, row.slug, self.lateness))
         if not any(self._may_delete(life, seen, row) for life in lives for seen in self._lately(life)):
             self.wrong(f"deleted-what-is-not-ours: {row.slug} ({row.id}): {self._seen(lives)}")
         for life in lives:
             if self._owns_for_long(life, row):
                 self.wrong(f"deleted-what-is-not-ours: {row.slug} ({row.id}) is {life.namespace}/{life.name}'s")
 
+    @property
+    def lateness(self) -> float:
+        """How old what the operator went by may be: as old as its request, and what was on the way to it then."""
+        on_the_way = 0.0 if self.arrived is None else now() - self.arrived
+        return on_the_way + self.history.lateness
+
     def _lately(self, life: Life) -> Iterator[Body]:
-        return life.lately(self.history.lateness)
+        return life.lately(self.lateness)
+
+    def _may_look_as_before(self, row: Row) -> bool:
+        """Whether lists may not have shown yet what hands changed."""
+        return self.lied_at() > now() - RACE or self.edited(row.id) > now() - LOOK
+
+    def _was_edited(self, row: Row) -> bool:
+        return self.edited(row.id) > float("-inf")
 
     def _may_be_a_twin(self, taken_by: Row) -> bool:
-        """Somebody else took the slug after the operator's last look, or a list lied to it."""
+        """Somebody else took the slug after the operator's last look, or a list lied to it, or lagged."""
         recently = now() - RACE
-        if self.lied_at() > recently:
+        if self.lied_at() > recently or self.history.put_back_at > recently:
             return True
         made = self.births.get(taken_by.id)
-        return made is None and _timestamp(taken_by) > recently
+        return made is not None and not made.by_operator and made.at > recently
 
     def _may_create(self, life: Life, body: Body, sent: Fields) -> bool:
         if body["spec"].get("suspend") or "deletionTimestamp" in body["metadata"] or not holds(sent, declared(body)):
             return False
-        policies = self.history.policies(life, body) - {None}
+        policies = self.history.policies(life, body, self.lateness) - {None}
         if approves(life, body) and policies:
             return True
-        if "workloadId" in body["status"]:
+        if "workloadId" in body["status"] or life.was_created(now() if self.arrived is None else self.arrived):
             return OnDrift.RECONCILE in policies
         return bool(policies - {OnDrift.DRY_RUN})
 
@@ -145,30 +163,38 @@ class Oracle:
             return False
         if not all(key in wanted and holds(value, wanted[key]) for key, value in sent.items()):
             return False
-        policies = self.history.policies(life, body) - {None}
+        policies = self.history.policies(life, body, self.lateness) - {None}
         if approves(life, body) and policies:
             return True
-        known = body["status"].get("workloadId") == row.id or finalized(body)
+        known = body["status"].get("workloadId") == row.id or on_record(body)
         held = body["spec"].get("adoptionPolicy") in ("Never", "IfIdentical") and not known
         return OnDrift.RECONCILE in policies and not held
 
     def _may_delete(self, life: Life, body: Body, row: Row) -> bool:
         policy, recorded = body["spec"].get("deletionPolicy"), body["status"].get("workloadId")
-        if "deletionTimestamp" not in body["metadata"] or policy == "Orphan":
+        vanished = life.gone_at is not None and bool(life.hands & {"finalizer", "etcd"})
+        if not ("deletionTimestamp" in body["metadata"] or vanished) or policy == "Orphan":
             return False
-        if recorded not in (row.id, None) or (recorded is None and not finalized(body)):
+        if recorded not in (row.id, None) or (recorded is None and not on_record(body) and not life.hands):
             return False
         return policy == "Delete" or life.uid in self.makers.get(row.id, ()) or self._looks_like_ours(life, row)
 
     def _looks_like_ours(self, life: Life, row: Row) -> bool:
-        """A finalizer without an id says "made here, perhaps": what others made in that time cannot be told apart."""
-        born = _timestamp(row)
-        if (START + timedelta(seconds=born)) < _created(life.body) - OLDER_THAN_US:
-            return False
-        versions = life.versions
-        for number, (_, body) in enumerate(versions):
-            ends = versions[number + 1][0] if number + 1 < len(versions) else float("inf")
-            if ends >= born - RACE and finalized(body) and "workloadId" not in body["status"]:
+        """What others made while the answer of a creation was awaited, with the same name and model, cannot be told
+        apart from what it made.
+        """
+        birth = self.births[row.id]
+        same = {key: birth.body.get(key) for key in ("backend", "model_name")}
+        for number, (_, body) in enumerate(life.versions):
+            ends = life.versions[number + 1][0] if number + 1 < len(life.versions) else float("inf")
+            if (
+                ends >= birth.at - RACE
+                and on_record(body)
+                and any(
+                    holds(same, {key: value for key, value in declared(seen).items() if key in same})
+                    for _, seen in life.versions
+                )
+            ):
                 return True
         return False
 
@@ -192,7 +218,7 @@ class Oracle:
         for life in self.history.present():
             if life.deleting:
                 life.without_secret |= not self.secret_is_good(life.namespace)
-                rivals = self.history.of_slug(namespaces_of(PROJECTS[life.namespace]), life.slug)
+                rivals = self.history.of_slug(life.project, life.slug)
                 life.with_rival |= any(rival.uid != life.uid for rival in rivals)
 
     def written(self, asked: Asked, body: Body) -> None:
@@ -219,31 +245,47 @@ class Oracle:
         """Each row of ours that nobody has any more, and no excuse for it."""
         for row in rows.values():
             birth = self.births.get(row.id)
-            if birth is None:
+            if birth is None or not birth.by_operator or self._is_named(row):
                 continue
-            if birth.wanted != row.slug:
-                if not self._answer_was_lost(birth):
-                    yield f"leak: the twin {row.slug} ({row.id}) stays"
+            makers = [self.history.lives[uid] for uid in self.makers[row.id]]
+            if any("etcd" in maker.hands for maker in makers):
+                continue  # what was recorded of it is of a time that never was
+            if birth.wanted != birth.made_as:
+                forgotten = self._was_edited(row) or any(maker.hands for maker in makers)
+                resting = any(on_record(maker.body) and maker.body["spec"].get("suspend") for maker in makers)
+                if not (self._answer_was_lost(birth) and (forgotten or resting)):
+                    yield f"leak: the duplicate {row.slug} ({row.id}) stays, and nobody was told"
                 continue
             if any(True for life in self.history.present() if self._is(life, row)):
                 continue
-            makers = [self.history.lives[uid] for uid in self.makers[row.id]]
-            if not any(self._excuse(maker) for maker in makers):
-                yield f"leak: {row.slug} ({row.id}) stays: {self._seen(makers)}"
+            if row.slug != birth.made_as and self._answer_was_lost(birth):
+                continue  # renamed by hands before anybody knew of it, and the platform's times may say nothing
+            if not any(self._excuse(maker, row) for maker in makers):
+                yield f"leak: {row.slug} ({row.id}) stays, and nobody was told: {self._seen(makers)}"
+
+    def _is_named(self, row: Row) -> bool:
+        """Whether an operator said that it is left, by its id or, where none was known, by its slug and project."""
+        slugs = {row.slug, self.births[row.id].made_as}
+        places = [f"slug {slug}, project {row.project}" for slug in slugs]
+        return any(row.id in line or any(place in line for place in places) for line in self.named)
 
     def _is(self, life: Life, row: Row) -> bool:
-        return life.slug == row.slug and PROJECTS[life.namespace] == row.project
+        if life.body["status"].get("workloadId") == row.id:
+            return True
+        return life.slug == row.slug and life.project == row.project
 
     def _answer_was_lost(self, birth: Birth) -> bool:
         return birth.answer_lost or any(birth.at <= at <= birth.at + RACE for at in self.dead_at)
 
-    def _excuse(self, life: Life) -> str | None:
-        if life.hands & {"finalizer", "restored"}:
+    def _excuse(self, life: Life, row: Row) -> str | None:
+        if life.hands & {"restored", "etcd"}:
             return "hands took what the operator knew"
-        if life.without_secret:
-            return "it was let go without a token"
-        if life.with_rival:
-            return "its slug was another one's"
+        if "status" in life.hands and self._was_edited(row):
+            return "hands took what the operator knew, and renamed the workload"
+        if "status" in life.hands and any(f"{life.slug} was not deleted" in line for line in self.named):
+            return "hands took what the operator knew, and it said which slug that was"
+        if "finalizer" in life.hands and any(abs((life.gone_at or now()) - at) < RACE for at in self.dead_at):
+            return "hands took the finalizer while no operator worked"
         last = life.versions[-1][0] - self.history.lateness
         for number, (_, body) in enumerate(life.versions):
             ends = life.versions[number + 1][0] if number + 1 < len(life.versions) else float("inf")
@@ -251,15 +293,6 @@ class Oracle:
             if ends >= last and (policy == "Orphan" or (policy is None and body["status"].get("adopted"))):
                 return "it stays as declared"
         return None
-
-
-def _timestamp(row: Row) -> float:
-    """When a row was made, in seconds of the run."""
-    return (datetime.fromisoformat(str(row.fields["created_at"])) - START).total_seconds()
-
-
-def _created(body: Body) -> datetime:
-    return datetime.fromisoformat(body["metadata"]["creationTimestamp"])
 
 
 def _described(life: Life) -> str:

@@ -5,7 +5,9 @@ Keeps the truth about each row: who made it and when, and which lists lied. Judg
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Protocol
@@ -13,7 +15,7 @@ from typing import Any, Protocol
 from chaos.clocks import START, now
 from inferencekey_simulator.clock import Clock
 from inferencekey_simulator.faults import Call, Fault, Faults
-from inferencekey_simulator.inventory import Fields, Row
+from inferencekey_simulator.inventory import Fields, Row, to_json
 from inferencekey_simulator.journal import Entry, Journal
 from inferencekey_simulator.platform import Platform
 from inferencekey_simulator.settings import ReadinessSettings, Settings
@@ -28,6 +30,8 @@ class Birth:
     wanted: str
     """The slug that was asked for."""
     body: Fields
+    made_as: str
+    """The slug that the platform gave it."""
     answer_lost: bool = False
     """Whether the answer to the POST did not arrive as it should."""
 
@@ -46,7 +50,7 @@ def some_fault(which: int, how: int, **matching: Any) -> Fault:
         {"action": "truncate"},
         {"action": "wrong_content_type"},
         {"action": "cut_after"},
-        {"action": "respond", "status": (401, 403, 404, 409)[how % 4], "body": {"error": "no"}},
+        {"action": "respond", "status": (401, 403, 404, 409, 422)[how % 5], "body": {"error": "no"}},
     )
     return Fault.model_validate({**faults[which % len(faults)], **matching})
 
@@ -67,10 +71,18 @@ class Weather(Faults):
         return armed
 
 
+ARRIVED: ContextVar[float | None] = ContextVar("arrived", default=None)
+"""When the request arrived that is handled: each has a task of its own."""
+
+
 class _Journal(Journal):
     def __init__(self, clock: Clock, tell: Callable[[str], None]) -> None:
         super().__init__(clock)
         self._tell = tell
+
+    def open(self, call: Call, user_agent: str | None, body: Any) -> Entry:
+        ARRIVED.set(now())
+        return super().open(call, user_agent, body)
 
     def close(self, entry: Entry, status: int | None, bytes_out: int) -> None:
         super().close(entry, status, bytes_out)
@@ -80,6 +92,9 @@ class _Journal(Journal):
 
 class Witness(Protocol):
     """Is told of each change that the control plane was asked for, at the moment it is made."""
+
+    arrived: float | None
+    """When the request arrived."""
 
     def created(self, row: Row, birth: Birth, taken_by: Row | None) -> None:
         """A POST was carried out; `taken_by` had the wanted slug already."""
@@ -101,9 +116,11 @@ class WatchedPlatform(Platform):
         self._witness, self._tell = witness, tell
         self.journal = _Journal(clock, tell)
         self.births: dict[str, Birth] = {}
-        self.lies_left = 0
-        """How many of the next lists are empty, whatever there is."""
+        self.lies: list[bytes | None] = []
+        """What the next lists are, whatever there is: None is half of what there is."""
         self.lied_at = float("-inf")
+        self.edited: dict[str, float] = {}
+        """Ids of rows that hands changed."""
         self.writes = 0
         """How many changes the control plane was asked for and made."""
         self._asked: Fields | None = None
@@ -111,11 +128,17 @@ class WatchedPlatform(Platform):
     def list_workloads(self, token: str | None, project: str) -> bytes:
         """As ever, or a lie."""
         listing = super().list_workloads(token, project)
-        if self.lies_left and listing != b"[]":
-            self.lies_left -= 1
+        if self.settings.list_lag.is_set:
             self.lied_at = now()
-            return b"[]"
+        if self.lies and listing != b"[]":
+            self.lied_at = now()
+            lie = self.lies.pop()
+            return self._half(listing) if lie is None else lie
         return listing
+
+    def _half(self, listing: bytes) -> bytes:
+        rows = json.loads(listing)
+        return to_json(rows[::2]) if isinstance(rows, list) else listing
 
     def create(self, token: str | None, project: str, body: Fields) -> Row:
         """A POST."""
@@ -133,6 +156,7 @@ class WatchedPlatform(Platform):
             if entry.status is None and entry.body == body
         )
         self._tell(f"row: {row.id} {row.slug} made by the control plane")
+        self._witness.arrived = ARRIVED.get()
         self._witness.created(row, birth, taken_by)
         return row
 
@@ -142,6 +166,7 @@ class WatchedPlatform(Platform):
         before = dict(found.fields) if found else {}
         row = super().update(token, identifier, body)
         self.writes += 1
+        self._witness.arrived = ARRIVED.get()
         self._witness.updated(row, before, body)
         return row
 
@@ -158,8 +183,13 @@ class WatchedPlatform(Platform):
         """A row, of a POST or of hands; ids are counted, so that a seed repeats them."""
         row = super().add(project, {"id": f"wl_{len(self.births) + 1:04d}"} | fields)
         wanted = str((self._asked or fields)["slug"])
-        self.births[row.id] = Birth(now(), self._asked is not None, wanted, dict(self._asked or fields))
+        self.births[row.id] = Birth(now(), self._asked is not None, wanted, dict(self._asked or fields), row.slug)
         return row
+
+    def edit(self, row: Row, changes: Fields) -> Row:
+        """Hands in the dashboard."""
+        self.edited[row.id] = now()
+        return super().edit(row, changes)
 
     def live(self) -> dict[str, Row]:
         """All rows by id."""

@@ -14,11 +14,12 @@ from typing import Any, NamedTuple, TypeVar
 
 from chaos.apiserver import some_trouble
 from chaos.clocks import now
-from chaos.history import Life, annotation
+from chaos.history import PROJECTS, Life, annotation
 from chaos.kubernetes import WORKLOADS, Body, Name, RefusedError
 from chaos.life import API_SERVER
 from chaos.network import Place
-from chaos.oracle import PROJECTS, declared
+from chaos.normal import NORMAL
+from chaos.oracle import declared
 from chaos.platform import some_fault
 from chaos.world import PORT, World
 from inferencekey_operator.workload import APPROVE_PLAN, FINALIZER, GROUP, ON_DRIFT, RECONCILE_REQUESTED_AT, VERSION
@@ -208,6 +209,14 @@ def remove_finalizer(world: World, a: int, b: int, c: int) -> None:
         world.patch(workload, {"metadata": {"finalizers": None}})
 
 
+@_rule(2)
+def forge_finalizer(world: World, a: int, b: int, c: int) -> None:
+    """Our finalizer by hand: it proves nothing."""
+    workload = _workload(world, a)
+    if workload is not None and not workload.deleting:
+        world.patch(workload, {"metadata": {"finalizers": [FINALIZER]}})
+
+
 @_rule(3)
 def wipe_status(world: World, a: int, b: int, c: int) -> None:
     """As after a restore that leaves statuses out."""
@@ -271,6 +280,8 @@ def touch_secret(world: World, a: int, b: int, c: int) -> None:
         lambda: world.put_secret(namespace, world.mint(foreign)),
         lambda: world.give_token(namespace, ("workload:read",)),
         lambda: _revoke(world, namespace),
+        lambda: world.move_secret(namespace, foreign),
+        lambda: world.move_secret(namespace, foreign),
     )
     pick(choices, b)()
     world.oracle.note()
@@ -328,6 +339,15 @@ def add_row(world: World, a: int, b: int, c: int) -> None:
 
 
 @_rule(2)
+def rename_row(world: World, a: int, b: int, c: int) -> None:
+    """Somebody gives a workload another slug in the dashboard."""
+    row = _row(world, a)
+    slug = f"renamed-{b}"
+    if row is not None and world.platform.inventory.lookup(row.project, slug) is None:
+        world.platform.edit(row, {"slug": slug})
+
+
+@_rule(2)
 def set_phase(world: World, a: int, b: int, c: int) -> None:
     """A workload stops serving, is held on its way, or begins anew."""
     row = _row(world, a)
@@ -364,6 +384,20 @@ def second_replica(world: World, a: int, b: int, c: int) -> None:
     if len(world.running()) < 2:
         world.replicas = 2
         world.start()
+
+
+@_rule(1)
+def install_another(world: World, a: int, b: int, c: int) -> None:
+    """For a while a second installation works on the same namespaces, with a Lease of its own."""
+    if not any(not life.over for life in world.others):
+        life = world.install_another()
+        world.loop.call_later(pick((15.0, 60.0), a), life.process.kill)
+
+
+@_rule(1)
+def restore_etcd(world: World, a: int, b: int, c: int) -> None:
+    """Kubernetes is put back to a former state, from a snapshot."""
+    world.restore_etcd(pick((5.0, 20.0, 60.0), a))
 
 
 @_rule(2)
@@ -411,6 +445,26 @@ def trouble_with_a_creation(world: World, a: int, b: int, c: int) -> None:
         crash(world, a, a, c)
 
 
+@_rule(5)
+def take_the_slug(world: World, a: int, b: int, c: int) -> None:
+    """Something new is declared, and while its POST is on the way somebody takes the slug; then anything happens."""
+    world.platform.faults.add(Fault.model_validate({"action": "delay", "operation": "create", "seconds": 3.0}))
+    declare(world, a, b, c)
+    world.loop.call_later(2.0, _take, world, pick(NAMESPACES, a), pick(NAMES, b), c)
+    if c % 2:
+        refusal = {"action": "respond", "operation": "delete", "status": pick((503, 404, 500), c), "times": 1 + b % 3}
+        world.platform.faults.add(Fault.model_validate(refusal))
+    if c % 3 == 0:
+        world.loop.call_later(3.2, crash, world, a, pick((0, 1, 2, 3), c), c)
+
+
+def _take(world: World, namespace: str, slug: str, c: int) -> None:
+    project = PROJECTS[namespace]
+    if world.platform.inventory.lookup(project, slug) is None:
+        fields = {"slug": slug, "name": "theirs", "model_name": pick(MODELS, c), "backend": "vllm"}
+        world.platform.add(project, fields)
+
+
 @_rule(2)
 def outage(world: World, a: int, b: int, c: int) -> None:
     """The platform is down for everybody, for a while."""
@@ -431,11 +485,42 @@ def storm(world: World, a: int, b: int, c: int) -> None:
         world.trouble_in_kubernetes(seconds)
 
 
-@_rule(2)
+@_rule(4)
 def lie(world: World, a: int, b: int, c: int) -> None:
-    """The next list is empty, whatever there is."""
-    world.platform.lies_left += 1
+    """The next lists are empty, null, or half of what there is."""
+    lie = pick((b"[]", b'{"workloads":null}', None, None), a)
+    world.platform.lies += [lie] * pick((1, 1, 2, 4), b)
     world.cuts += 1
+
+
+@_rule(5)
+def lists_lag(world: World, a: int, b: int, c: int) -> None:
+    """For a while lists show each kind of change late, all of them or every second one."""
+    seconds = pick((3.0, 10.0, 25.0, 35.0, 90.0), a)
+    kinds = pick((("create", "update", "delete"), ("create",), ("update",), ("delete",)), b)
+    world.platform.configure({"list_lag": dict.fromkeys(kinds, seconds), "stale_replicas": c % 3 == 0})
+    world.loop.call_later(pick((20.0, 60.0, 120.0), c), world.platform.configure, {"list_lag": NORMAL["list_lag"]})
+    world.cuts += 1
+
+
+@_rule(3)
+def set_the_clock(world: World, a: int, b: int, c: int) -> None:
+    """The platform's clock goes wrong by up to ten minutes, and what it says of times in other ways, too."""
+    world.platform.configure(
+        {
+            "clock_skew": pick((0.0, -600.0, -90.0, -20.0, 20.0, 600.0), a),
+            "date_header": pick(("platform", "platform", "true", "none"), b),
+            "created_at": pick(("utc", "utc", "naive", "year_1", "missing"), c),
+        }
+    )
+
+
+@_rule(2)
+def behave(world: World, a: int, b: int, c: int) -> None:
+    """For a while the platform takes its time to delete, or does not; and updates restart what they change."""
+    ways = {"deletion": pick(("now", "later", "never", "soft"), a), "readiness": {"restart_on_update": b % 2 == 0}}
+    world.platform.configure(ways)
+    world.loop.call_later(pick((20.0, 60.0), c), world.platform.configure, {"deletion": "now"})
 
 
 @_rule(14)

@@ -6,55 +6,16 @@ A scene sets the stage by hand, in the same world and before the same judge; how
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Callable, Coroutine
 
 import pytest
 
-from chaos.clocks import now, virtual_clocks
-from chaos.ending import come_to_rest
-from chaos.history import Life
-from chaos.kubernetes import WORKLOADS, Body, Change, Name
-from chaos.network import Loop
-from chaos.world import SETTINGS, World, a_world
+from chaos.apiserver import Trouble
+from chaos.clocks import now
+from chaos.kubernetes import WORKLOADS, Change
+from chaos.life import API_SERVER, Life
+from chaos.scenes import asked, declare, fault, kill, notes, played, posts, ready, slugs, theirs, until
+from chaos.world import SETTINGS, World
 from inferencekey_operator.workload import FINALIZER
-from inferencekey_simulator.faults import Fault
-
-Scene = Callable[[World], Coroutine[None, None, None]]
-
-
-def played(scene: Scene, seed: int = 1) -> World:
-    """The world after the scene, come to rest; fails with what the judge found."""
-
-    async def play() -> World:
-        async with a_world(random.Random(seed)) as world:
-            await asyncio.sleep(2.0)
-            await scene(world)
-            if not world.oracle.broken:
-                await come_to_rest(world)
-        assert not world.oracle.broken, "\n".join([*world.trace, *world.oracle.broken])
-        return world
-
-    random.seed(seed)
-    with virtual_clocks(), asyncio.Runner(loop_factory=lambda: Loop(random.Random(seed))) as runner:
-        return runner.run(play())
-
-
-def declare(world: World, namespace: str = "team-a", metadata: Body | None = None, **spec: object) -> Life:
-    """A Workload named alpha."""
-    body = {"metadata": metadata or {}, "spec": {"model": "llama-3", "backend": "vllm", **spec}}
-    made = world.objects.create(Name(WORKLOADS, namespace, "alpha"), body)
-    return world.history.lives[made["metadata"]["uid"]]
-
-
-def fault(world: World, action: str, operation: str, **how: object) -> None:
-    """One call of a kind goes wrong."""
-    world.platform.faults.add(Fault.model_validate({"action": action, "operation": operation, **how}))
-
-
-def slugs(world: World) -> list[str]:
-    """What is on the platform."""
-    return [row.slug for row in world.platform.rows()]
 
 
 def test_a_deletion_that_a_proxy_answers_is_not_confirmed() -> None:
@@ -103,7 +64,7 @@ def test_a_deletion_waits_for_what_is_being_made_again() -> None:
         world.objects.delete(world.name(workload))
 
     world = played(scene)
-    assert (slugs(world), len(world.oracle.births)) == ([], 2)
+    assert (slugs(world), posts(world)) == ([], 2)
 
 
 def test_a_deletion_believes_no_list_whose_row_cannot_be_read() -> None:
@@ -128,7 +89,7 @@ def test_a_creation_that_was_given_up_may_still_be_carried_out() -> None:
         await asyncio.sleep(120.0)
 
     world = played(scene)
-    assert (slugs(world), len(world.oracle.births)) == (["alpha"], 1)
+    assert (slugs(world), posts(world)) == (["alpha"], 1)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 6])
@@ -141,7 +102,7 @@ def test_two_credentials_make_one_workload_for_a_slug(seed: int) -> None:
         await asyncio.sleep(20.0)
 
     world = played(scene, seed)
-    assert [birth.wanted for birth in world.oracle.births.values()] == ["alpha"]
+    assert (slugs(world), posts(world)) == (["alpha"], 1)
 
 
 def test_a_twin_goes_though_its_first_deletion_fails() -> None:
@@ -160,7 +121,7 @@ def test_a_twin_goes_though_its_first_deletion_fails() -> None:
         await asyncio.sleep(20.0)
 
     world = played(scene)
-    assert (slugs(world), len(world.oracle.births)) == (["alpha"], 1)
+    assert (slugs(world), posts(world)) == (["alpha"], 1)
 
 
 def test_what_is_held_for_adoption_is_told_once() -> None:
@@ -189,3 +150,387 @@ def test_one_refusal_of_a_token_does_not_decide_a_deletion() -> None:
     world = played(scene)
     assert slugs(world) == []
     assert not [line for line in world.trace if "Orphaned" in line]
+
+
+# -- what the judge of leaks and duplicates found ------------------------------------------------------------------
+
+
+def test_what_is_left_is_told_though_the_release_gets_no_answer() -> None:
+    """The finalizer goes, and the answer is lost: the orphan was named before."""
+
+    async def scene(world: World) -> None:
+        workload = declare(world)
+        await until(world, lambda: ready(workload) == "Ready")
+        world.put_secret("team-a", f"ik_sdk_00000000_{'0' * 64}")
+        kill(world)
+        world.objects.delete(world.name(workload))
+        await until(world, lambda: ready(workload) == "Deleting")
+        world.api.troubles.append(Trouble("lost", WORKLOADS, writes=True))
+        await until(world, lambda: workload.gone_at is not None)
+        await asyncio.sleep(5.0)
+
+    world = played(scene)
+    assert "wl_0001" in notes(world, "Orphaned")[0]
+
+
+@pytest.mark.parametrize("then", ["another process leads", "it is deleted as Orphan"])
+def test_a_duplicate_that_comes_late_is_announced(then: str) -> None:
+    """Someone takes the slug, and the creation is carried out after it was given up: nothing is concluded before."""
+
+    async def scene(world: World) -> None:
+        fault(world, "delay", "create", seconds=30.0)
+        workload = declare(world, deletionPolicy="Orphan")
+        await asked(world, "create")
+        theirs(world)
+        await asyncio.sleep(12.0)
+        if then == "another process leads":
+            leader = world.leader()
+            assert leader is not None
+            await leader.stop()
+            await until(world, lambda: ready(workload) == "Ready", within=300.0)
+        else:
+            world.objects.delete(world.name(workload))
+            await until(world, lambda: workload.gone_at is not None)
+
+    world = played(scene)
+    assert slugs(world) == ["alpha", "alpha-1"]
+    duplicate = world.platform.row("prod", "alpha-1").id
+    assert any(duplicate in note for note in notes(world, "DuplicateWorkload"))
+
+
+def test_what_was_renamed_before_its_answer_came_is_announced() -> None:
+    """The answer is lost, and somebody renames the workload at once: an Event names it, and the slug is made."""
+
+    async def scene(world: World) -> None:
+        fault(world, "cut_after", "create")
+        declare(world)
+        await until(world, lambda: slugs(world) == ["alpha"])
+        world.platform.edit(world.platform.row("prod", "alpha"), {"slug": "renamed"})
+        await asyncio.sleep(3 * SETTINGS.create_settle)
+
+    world = played(scene)
+    assert sorted(slugs(world)) == ["alpha", "renamed"]
+    assert any("wl_0001" in note for note in notes(world, "DuplicateWorkload"))
+
+
+def test_a_record_that_hands_remove_is_written_again() -> None:
+    """The status is wiped while the creation is on its way, and another process leads: there is one, not two."""
+
+    async def scene(world: World) -> None:
+        fault(world, "delay", "create", seconds=20.0)
+        workload = declare(world)
+        await asked(world, "create")
+        workload.hands.add("status")
+        world.patch(workload, {"status": dict.fromkeys(workload.body["status"])}, status=True)
+        await until(world, lambda: "creation" in workload.body["status"])
+        leader = world.leader()
+        assert leader is not None
+        await leader.stop()
+        await until(world, lambda: ready(workload) == "Ready", within=300.0)
+
+    world = played(scene)
+    assert (slugs(world), posts(world)) == (["alpha"], 1)
+
+
+def test_what_was_renamed_is_left_though_a_list_lacks_it() -> None:
+    """Lists are empty for a moment when the Workload is deleted: that it was renamed is in its status."""
+
+    async def scene(world: World) -> None:
+        workload = declare(world)
+        await until(world, lambda: ready(workload) == "Ready")
+        world.platform.edit(world.platform.row("prod", "alpha"), {"slug": "renamed"})
+        await until(world, lambda: ready(workload) == "IdentityChanged")
+        world.platform.lies += [b"[]", b"[]"]
+        world.objects.delete(world.name(workload))
+
+    assert slugs(played(scene)) == ["renamed"]
+
+
+# -- what was known too early, or for too long ----------------------------------------------------------------------
+
+
+def two_replicas(world: World) -> tuple[Life, Life]:
+    """The leader, and the replica that waits to lead."""
+    leader = world.leader()
+    assert leader is not None
+    return leader, next(each for each in world.running() if each is not leader)
+
+
+def sent(world: World, operation: str) -> int:
+    """How many calls of this kind the platform was asked, whatever came of them."""
+    return sum(entry.call.operation == operation for entry in world.platform.journal.since(0))
+
+
+def test_a_suspended_workload_gets_its_finalizer_back() -> None:
+    """Hands remove it: a suspended Workload that is deleted later leaks nothing all the same."""
+
+    async def scene(world: World) -> None:
+        workload = declare(world)
+        await until(world, lambda: ready(workload) == "Ready")
+        world.patch(workload, {"spec": {"suspend": True}})
+        await asyncio.sleep(5.0)
+        world.patch(workload, {"metadata": {"finalizers": None}})
+        await until(world, lambda: FINALIZER in workload.body["metadata"].get("finalizers", ()))
+        kill(world)
+        world.objects.delete(world.name(workload))
+
+    assert slugs(played(scene)) == []
+
+
+def test_a_wiped_status_is_looked_up_when_the_platform_answers_again() -> None:
+    """503 for the one list that is asked before the release: it is asked again, and what is left is named."""
+
+    async def scene(world: World) -> None:
+        workload = declare(world)
+        await until(world, lambda: ready(workload) == "Ready")
+        kill(world)
+        workload.hands.add("status")
+        world.patch(workload, {"status": dict.fromkeys(workload.body["status"])}, status=True)
+        world.objects.delete(world.name(workload))
+        fault(world, "respond", "list", status=503)
+        await until(world, lambda: workload.gone_at is not None, within=300.0)
+
+    world = played(scene)
+    assert slugs(world) == ["alpha"]
+    assert any("wl_0001" in note for note in notes(world, "Orphaned"))
+
+
+def test_a_deletion_waits_for_the_creation_though_it_deleted_something() -> None:
+    """Someone else's row has the slug and goes, as declared; the creation that is still on its way goes, too."""
+
+    async def scene(world: World) -> None:
+        fault(world, "delay", "create", seconds=30.0)
+        workload = declare(world, deletionPolicy="Delete")
+        await asked(world, "create")
+        theirs(world)
+        await asyncio.sleep(12.0)
+        world.objects.delete(world.name(workload))
+        await until(world, lambda: workload.gone_at is not None, within=300.0)
+
+    world = played(scene)
+    assert all(any(row.id in line for line in world.oracle.named) for row in world.platform.rows())
+
+
+@pytest.mark.parametrize("how", ["refused for long", "suspended meanwhile"])
+def test_a_creation_that_never_was_claims_nothing_for_ever(how: str) -> None:
+    """What is made in the dashboard long after is found, though it looks like what the record of the POST says."""
+
+    async def scene(world: World) -> None:
+        if how == "refused for long":
+            fault(world, "respond", "create", status=429, headers={"Retry-After": "900"})
+        else:
+            fault(world, "cut_before", "create")
+        workload = declare(world)
+        await until(world, lambda: sent(world, "create"))
+        await asyncio.sleep(1.0)
+        if how == "refused for long":
+            await asyncio.sleep(300.0)
+            kill(world)
+        else:
+            world.patch(workload, {"spec": {"suspend": True}})
+            await asyncio.sleep(3600.0)
+        theirs(world, name="alpha", model_name="llama-3")
+        await asyncio.sleep(30.0)
+        world.patch(workload, {"spec": {"suspend": None}})
+        await until(world, lambda: ready(workload) == "Ready", within=1000.0)
+        world.objects.delete(world.name(workload))
+
+    assert slugs(played(scene)) == ["alpha"]
+
+
+@pytest.mark.parametrize("status", [404, 308])
+def test_a_project_that_is_gone_holds_no_deletion_for_ever(status: int) -> None:
+    """The finalizer goes after the grace time, and an Event says so."""
+
+    async def scene(world: World) -> None:
+        workload = declare(world)
+        await until(world, lambda: ready(workload) == "Ready")
+        for row in list(world.platform.rows()):
+            world.platform.remove(row)
+        fault(world, "respond", "list", status=status, body={"error": "project not found"}, times=None)
+        fault(world, "respond", "delete", status=404, times=None)
+        world.objects.delete(world.name(workload))
+        await until(world, lambda: workload.gone_at is not None, within=3 * SETTINGS.deletion_grace)
+
+    assert notes(played(scene), "Orphaned")
+
+
+def test_a_token_that_is_replaced_during_its_list_has_not_proven_itself() -> None:
+    """The list's answer is of the former token: the deletion uses that, not the one that never worked."""
+
+    async def scene(world: World) -> None:
+        workload = declare(world)
+        await until(world, lambda: ready(workload) == "Ready")
+        await asyncio.sleep(30.0)
+        fault(world, "delay", "list", seconds=4.0)
+        await asked(world, "list")
+        world.put_secret("team-a", f"ik_sdk_00000000_{'0' * 64}")
+        await asyncio.sleep(20.0)
+        world.put_secret("team-a", None)
+        await asyncio.sleep(5.0)
+        world.objects.delete(world.name(workload))
+        await until(world, lambda: workload.gone_at is not None, within=3 * SETTINGS.deletion_grace)
+
+    assert slugs(played(scene)) == []
+
+
+def test_a_project_of_what_vanished_is_listed_no_longer() -> None:
+    """The workload is deleted, and nothing is left to ask the platform about."""
+
+    async def scene(world: World) -> None:
+        workload = declare(world)
+        await until(world, lambda: ready(workload) == "Ready")
+        workload.hands.add("finalizer")
+        world.patch(workload, {"metadata": {"finalizers": None}})
+        world.objects.delete(world.name(workload))
+        await until(world, lambda: slugs(world) == [])
+        await asyncio.sleep(60.0)
+        before = sent(world, "list")
+        await asyncio.sleep(3600.0)
+        assert sent(world, "list") == before
+
+    played(scene)
+
+
+@pytest.mark.parametrize("then", ["deleted", "kept"])
+def test_a_refusal_of_a_former_term_says_nothing_of_what_was_sent_since(then: str) -> None:
+    """Its own POST was refused; then another replica led, sent one, and died before its answer."""
+
+    async def scene(world: World) -> None:
+        world.replicas = 2
+        world.start()
+        await asyncio.sleep(5.0)
+        former, other = two_replicas(world)
+        fault(world, "respond", "create", status=429, headers={"Retry-After": "40"})
+        workload = declare(world)
+        await until(world, lambda: sent(world, "create"))
+        await asyncio.sleep(0.5)
+        fault(world, "delay", "create", seconds=38.0)
+        former.process.cut_off(API_SERVER, now() + 40.0)
+        await until(world, lambda: sent(world, "create") == 2, within=300.0)
+        world.replicas = 1
+        other.process.kill()
+        await until(world, lambda: former.leads, within=60.0)
+        await asyncio.sleep(1.0)
+        if then == "deleted":
+            world.objects.delete(world.name(workload))
+            await until(world, lambda: workload.gone_at is not None, within=300.0)
+
+    assert slugs(played(scene)) == (["alpha"] if then == "kept" else [])
+
+
+@pytest.mark.parametrize("then", ["deleted at once", "deleted when it is ready"])
+def test_an_id_of_a_former_term_is_not_what_is_there_now(then: str) -> None:
+    """Another replica led meanwhile, made the workload again, and died before its answer: that one is deleted."""
+
+    async def scene(world: World) -> None:
+        world.replicas = 2
+        world.start()
+        await asyncio.sleep(5.0)
+        former, other = two_replicas(world)
+        workload = declare(world)
+        await until(world, lambda: ready(workload) == "Ready")
+        former.process.cut_off(API_SERVER, now() + 40.0)
+        await until(world, lambda: other.leads, within=60.0)
+        world.platform.remove(world.platform.row("prod", "alpha"))
+        fault(world, "cut_after", "create")
+        await until(world, lambda: sent(world, "create") == 2, within=600.0)
+        await asyncio.sleep(0.1)
+        world.replicas = 1
+        other.process.kill()
+        if then == "deleted when it is ready":
+            await until(world, lambda: former.leads, within=60.0)
+            await until(world, lambda: ready(workload) == "Ready", within=600.0)
+        world.objects.delete(world.name(workload))
+        await until(world, lambda: workload.gone_at is not None, within=600.0)
+
+    assert slugs(played(scene)) == []
+
+
+def test_what_is_held_in_doubt_is_announced() -> None:
+    """Never adopts it, and it may be ours all the same: an Event names it, so that somebody looks."""
+
+    async def scene(world: World) -> None:
+        fault(world, "cut_after", "create")
+        workload = declare(world, adoptionPolicy="Never")
+        await until(world, lambda: slugs(world) == ["alpha"])
+        world.platform.edit(world.platform.row("prod", "alpha"), {"name": "Renamed"})
+        await until(world, lambda: ready(workload) == "AdoptionPending", within=300.0)
+
+    assert any("wl_0001" in note for note in notes(played(scene), "DuplicateWorkload"))
+
+
+def test_beside_a_recorded_id_nothing_else_is_deleted() -> None:
+    """The answer was lost and the workload found; people replace it by one that looks the same: that one is theirs."""
+
+    async def scene(world: World) -> None:
+        fault(world, "cut_after", "create")
+        workload = declare(world, deletionPolicy="Delete")
+        await until(world, lambda: ready(workload) == "Ready", within=300.0)
+        world.platform.remove(world.platform.row("prod", "alpha"))
+        theirs(world, name="alpha", model_name="llama-3")
+        world.objects.delete(world.name(workload))
+        await until(world, lambda: workload.gone_at is not None, within=300.0)
+
+    world = played(scene)
+    assert slugs(world) == ["alpha"]
+    assert any("wl_0002" in note for note in notes(world, "Orphaned"))
+
+
+@pytest.mark.parametrize("then", ["the status is wiped", "the process dies"])
+def test_what_was_found_stays_found_though_it_looks_like_ours_by_now(then: str) -> None:
+    """It was adopted in doubt and updated, so that it has the name and model of a creation that never was."""
+
+    async def scene(world: World) -> None:
+        fault(world, "cut_before", "create")
+        workload = declare(world, adoptionPolicy="Always")
+        await until(world, lambda: sent(world, "create"))
+        await asyncio.sleep(1.0)
+        theirs(world, name="alpha")
+        if then == "the process dies":
+            fault(world, "delay", "update", seconds=1.0)
+            await asked(world, "update")
+            await asyncio.sleep(0.9)
+            world.platform.edit(world.platform.row("prod", "alpha"), {"model_name": "llama-3"})
+            kill(world)
+        else:
+            await until(world, lambda: ready(workload) == "Ready", within=300.0)
+            workload.hands.add("status")
+            world.patch(workload, {"status": dict.fromkeys(workload.body["status"])}, status=True)
+        await asyncio.sleep(5.0)
+        await until(world, lambda: ready(workload) == "Ready", within=300.0)
+        world.objects.delete(world.name(workload))
+
+    assert slugs(played(scene)) == ["alpha"]
+
+
+def test_who_waited_for_a_slug_waits_for_the_creation_that_is_on_its_way() -> None:
+    """The first Workload is torn away while its POST is unanswered: the second one sends no other meanwhile."""
+
+    async def scene(world: World) -> None:
+        first = declare(world)
+        second = declare(world, "team-b")
+        fault(world, "delay", "create", seconds=8.0)
+        await asked(world, "create")
+        first.hands.add("finalizer")
+        world.patch(first, {"metadata": {"finalizers": None}})
+        world.objects.delete(world.name(first))
+        await until(world, lambda: ready(second) == "Ready", within=300.0)
+
+    assert slugs(played(scene)) == ["alpha"]
+
+
+def test_a_wiped_status_and_an_empty_list_release_nothing_silently() -> None:
+    """The status names nothing and the list shows nothing: the readiness route still knows the slug."""
+
+    async def scene(world: World) -> None:
+        workload = declare(world)
+        await until(world, lambda: ready(workload) == "Ready")
+        kill(world)
+        workload.hands.add("status")
+        world.patch(workload, {"status": dict.fromkeys(workload.body["status"])}, status=True)
+        world.objects.delete(world.name(workload))
+        world.platform.lies += [b"[]", b"[]"]
+        await until(world, lambda: workload.gone_at is not None, within=300.0)
+
+    assert any("alpha was not deleted" in note for note in notes(played(scene), "Orphaned"))

@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from random import Random
 from typing import Any
 
@@ -18,12 +19,13 @@ from aiohttp import web
 
 from chaos.apiserver import ApiServer
 from chaos.clocks import now, time_of_day
-from chaos.history import History
+from chaos.history import PROJECTS, History
 from chaos.history import Life as Declared
 from chaos.kubernetes import WORKLOADS, Body, Change, Name, Objects
 from chaos.life import API_SERVER, Life
 from chaos.network import Loop, Process
-from chaos.oracle import PROJECTS, Oracle
+from chaos.normal import NORMAL
+from chaos.oracle import NAMING, Oracle
 from chaos.platform import WatchedPlatform
 from inferencekey_operator.settings import Settings
 from inferencekey_simulator.app import create_app
@@ -39,6 +41,8 @@ SETTINGS = Settings(
     lease_duration=15.0,
     create_settle=40.0,
 )
+OTHER = "other-system"
+"""The namespace of another installation's Lease."""
 SECRET = "inferencekey"
 TOKEN_KEY = "INFERENCEKEY_SDK_TOKEN"
 PROJECT_KEY = "INFERENCEKEY_PROJECT"
@@ -53,12 +57,21 @@ class World:
         self.history = History()
         self.good_tokens: dict[str, str] = {}
         """By namespace: the token that works, if there is one in its Secret."""
-        self.oracle = Oracle(self.history, self.good_tokens.__contains__, lambda: self.platform.lied_at)
+        self.oracle = Oracle(
+            self.history,
+            self.good_tokens.__contains__,
+            lambda: self.platform.lied_at,
+            lambda identifier: self.platform.edited.get(identifier, float("-inf")),
+        )
         self.platform = WatchedPlatform(self.oracle, rng, self.tell)
-        self.objects = Objects(time_of_day)
+        self.oracle.births = self.platform.births
+        self.clock_behind = 0.0
+        """Seconds by which the API server's clock is behind everybody else's."""
+        self.objects = Objects(lambda: time_of_day() - timedelta(seconds=self.clock_behind), clock=now)
         self.objects.watchers += [self.oracle.observe, self._tell_of]
         self.api = ApiServer(self.objects, rng, self.oracle.written)
         self.lives: list[Life] = []
+        self.others: list[Life] = []
         self.replicas = min(shards, 2)
         self.crashes = self.cuts = 0
         self.trace: list[str] = []
@@ -80,6 +93,12 @@ class World:
         life = Life(f"operator-{len(self.lives)}", self.settings, self.api)
         self.lives.append(life)
         self._beside.append(asyncio.ensure_future(self._replace(life)))
+
+    def install_another(self) -> Life:
+        """An operator of another installation: it has a Lease of its own, and is not replaced when it dies."""
+        life = Life(f"other-{len(self.lives)}", replace(self.settings, lease_namespace=OTHER), self.api)
+        self.others.append(life)
+        return life
 
     async def _replace(self, life: Life) -> None:
         ends = asyncio.ensure_future(life.process.killed.wait())
@@ -111,7 +130,7 @@ class World:
         """`kubectl annotate --overwrite`."""
         self.patch(life, {"metadata": {"annotations": {key: value}}})
 
-    def put_secret(self, namespace: str, token: str | None) -> None:
+    def put_secret(self, namespace: str, token: str | None, project: str | None = None) -> None:
         """The Secret with this text as its token; None takes it away."""
         name = Name("secrets", namespace, SECRET)
         standing = self.objects.get(name)
@@ -120,8 +139,8 @@ class World:
             if standing is not None:
                 self.objects.delete(name)
             return
-        texts = {TOKEN_KEY: token, PROJECT_KEY: PROJECTS[namespace]}
-        data = {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}
+        texts = {TOKEN_KEY: token, PROJECT_KEY: project or PROJECTS[namespace]}
+        data = {key: _encoded(text) for key, text in texts.items()}
         if standing is None:
             self.objects.create(name, {"data": data})
         else:
@@ -133,6 +152,25 @@ class World:
         self.put_secret(namespace, token)
         if "workload:write" in scopes:
             self.good_tokens[namespace] = token
+
+    def restore_etcd(self, seconds: float) -> None:
+        """Kubernetes as it was so many seconds ago; its Leases, too. The API server is started anew."""
+        self.objects.put_back(self.objects.version_at(now() - seconds))
+        present = {body["metadata"]["uid"]: body for body in self.objects.items(WORKLOADS)}
+        self.history.put_back(present, self.objects.items("namespaces"))
+        self.api.restart()
+        self.tell(f"k8s: put back by {seconds:.0f} s, to {sorted(present)}")
+        self.trouble_in_kubernetes(60.0)
+        for namespace in PROJECTS:
+            secret = self.objects.get(Name("secrets", namespace, SECRET))
+            known = self.good_tokens.get(namespace)
+            if known is not None and (secret is None or secret["data"][TOKEN_KEY] != _encoded(known)):
+                self.good_tokens.pop(namespace)
+
+    def move_secret(self, namespace: str, project: str) -> None:
+        """The Secret names another project by now, with a token that is good there."""
+        self.history.moved[namespace].add(project)
+        self.put_secret(namespace, self.mint(project), project)
 
     def mint(self, project: str, scopes: tuple[str, ...] = ("workload:write",)) -> str:
         """A new token, whose secret is looked for from now on."""
@@ -168,16 +206,23 @@ class World:
     def mend(self) -> None:
         """Nothing more goes wrong of what was armed."""
         self.platform.faults.clear()
-        self.platform.weather.until = self.platform.lies_left = 0
+        self.platform.weather.until = 0.0
+        self.platform.lies.clear()
+        self.platform.configure(NORMAL)
+        self.clock_behind = 0.0
         self.api.mend()
 
     def close(self) -> None:
         """Nothing of the operator goes on."""
         self.replicas = 0
-        for life in self.lives:
+        for life in (*self.lives, *self.others):
             life.process.kill()
         for task in self._beside:
             task.cancel()
+
+
+def _encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
 
 
 @asynccontextmanager
@@ -233,6 +278,8 @@ class _listening(logging.Handler):  # noqa: N801 - reads as a function
         text = self.format(record)
         self._world.tell(f"log: {text}")
         self._world.oracle.look_for_secrets(text, "log")
+        if NAMING.search(text):
+            self._world.oracle.named.append(text)
         process = Process.current.get()
         if record.levelno >= logging.ERROR and not (process is not None and process.dead):
             self._world.oracle.wrong(f"error-logged: {text}")

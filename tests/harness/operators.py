@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import permissions
-from harness.api import LEASES, Api
+from harness.api import LEASES, Api, Json
 from harness.lives import Begin, Life, forked
 from harness.waiting import eventually
 
@@ -32,12 +32,13 @@ class Surroundings:
     platform_url: str
     log: Path
     lease: str = permissions.NAME
+    lease_namespace: str = permissions.NAMESPACE
     begin: Begin = forked
 
     @property
     def lease_path(self) -> str:
         """Where the Lease is that it works under."""
-        return f"{LEASES}/namespaces/{permissions.NAMESPACE}/leases/{self.lease}"
+        return f"{LEASES}/namespaces/{self.lease_namespace}/leases/{self.lease}"
 
 
 class Operator:
@@ -66,10 +67,14 @@ class Operator:
         """Whether there is a process that has not ended."""
         return self._process is not None and self._process.poll() is None
 
+    def lease(self) -> Json | None:
+        """The Lease that it works under; None if there is none."""
+        return self._around.api.find(self._around.lease_path)
+
     @property
     def leads(self) -> bool:
         """Whether the Lease names it."""
-        lease = self._around.api.find(self._around.lease_path)
+        lease = self.lease()
         holder = (lease or {}).get("spec", {}).get("holderIdentity") or ""
         return self._process is not None and f"_{self._process.pid}_" in holder
 
@@ -144,7 +149,7 @@ class Operator:
         assert not _TOKEN.search(log), "a token in the log"
 
     def _arguments(self) -> list[str]:
-        return ["run", f"--lease-namespace={permissions.NAMESPACE}", *self._options]
+        return ["run", f"--lease-namespace={self._around.lease_namespace}", *self._options]
 
     def _environment(self) -> dict[str, str]:
         """Nothing of ours but the path: no proxy, no settings."""

@@ -65,6 +65,13 @@ def of_shards(shards: int) -> list[Json]:
     return [role, binding]
 
 
+def of_a_lease(namespace: str) -> list[Json]:
+    """What the same ServiceAccount needs for a Lease in another namespace: for an operator that waits for no other."""
+    roles = of_kind(of_the_manifest(), "Role", "RoleBinding")
+    moved = [{**each, "metadata": {**each["metadata"], "namespace": namespace}} for each in roles]
+    return [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}, *moved]
+
+
 def apply(cluster: Cluster, objects: list[Json], account: str = NAME) -> Path:
     """Make a ServiceAccount with its permissions; back with its kubeconfig once those are in force."""
     cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))

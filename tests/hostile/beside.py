@@ -17,10 +17,9 @@ from typing import Any
 from hypothesis import strategies as st
 
 from chaos.clocks import now, virtual_clocks
-from chaos.history import Life
+from chaos.history import PROJECTS, Life
 from chaos.kubernetes import WORKLOADS, Name
 from chaos.network import HotLoopError, Loop
-from chaos.oracle import PROJECTS
 from chaos.world import SECRET, World, a_world
 from hostile.material import RAW, STRANGE, Document, mutated, pricked, texts, written
 from hostile.pure import Target

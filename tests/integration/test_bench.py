@@ -79,7 +79,7 @@ def test_the_operator_goes_through_everything(result: Result) -> None:
     assert (ours.creation.rows, ours.creation.span.calls["create"]) == (SIZE, SIZE)
     writes = ours.creation.span.writes
     assert (writes["patch workloads"], writes["create configmaps"], writes["create events"]) == (SIZE, SIZE, 2 * SIZE)
-    assert writes["patch workloads/status"] < 2 * SIZE + ours.creation.phases  # one that met another is written again
+    assert writes["patch workloads/status"] <= 2 * SIZE + ours.creation.phases  # record, id, phases
     assert (ours.rest.span.writes, ours.restart.span.writes) == ({}, {})
     assert ours.rest.span.calls["list"] >= 1
     assert ours.edit.span.calls["update"] == SIZE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from harness import operators
 from harness.drifting import approve, drift, look, sent, told, until_drift, until_plan, until_told, version
 from harness.operators import Operator
 from harness.team import Team
@@ -14,6 +15,12 @@ pytestmark = pytest.mark.usefixtures("operator")
 NAME = "support-bot"
 REPAIR = {"model_name": "llama-3"}
 REPAIRS = 3
+
+
+@pytest.fixture(scope="module")
+def operator_options() -> tuple[str, ...]:
+    """A list may show the state before a repair for a second, and is believed to show a new change after that."""
+    return (*operators.USUAL, "--create-settle=1s")
 
 
 def _contest(team: Team, name: str = NAME) -> int:

@@ -129,6 +129,31 @@ def test_killed_between_the_deletion_and_the_finalizer(team: Team, operator: Ope
     assert team.platform_writes() == ["create support-bot", "delete support-bot"]
 
 
+@pytest.mark.parametrize("deleted", [False, True], ids=["kept", "deleted-meanwhile"])
+def test_killed_before_a_duplicate_was_deleted(team: Team, operator: Operator, deleted: bool) -> None:
+    """Its id is in the status before the DELETE is sent: the next process deletes it, and leaves who has the slug."""
+    team.platform.fault("delay", operation="create", project=team.name, seconds=OPEN / 2)
+    team.platform.fault("respond", operation="delete", project=team.name, status=503, times=None)
+    team.declare("support-bot", adoptionPolicy="Never")
+    _meanwhile(team, "create")
+    theirs = team.platform.add(team.name, "support-bot", backend="vllm", model_name="theirs")
+    duplicate = eventually(lambda: team.status("support-bot").get("duplicateWorkloadId"))
+    assert {row["id"] for row in team.platform.workloads(team.name)} == {theirs["id"], duplicate}
+    _crash(operator)
+    team.platform.clear_faults()
+    if deleted:
+        team.delete("support-bot")
+    operator.start()
+    if deleted:
+        team.until_gone("support-bot", within=30)
+    else:
+        team.until("support-bot", "False AdoptionPending", within=30)
+        assert "duplicateWorkloadId" not in team.status("support-bot")
+    assert [row["id"] for row in team.platform.workloads(team.name)] == [theirs["id"]]
+    assert team.live("support-bot")["model_name"] == "theirs"
+    assert len(team.calls("create")) == 1
+
+
 def test_killed_in_an_update(team: Team, operator: Operator) -> None:
     """The platform has it and no status says so: what is declared is there, and Ready speaks of it."""
     team.declare("support-bot")
@@ -191,5 +216,29 @@ def test_one_that_slept_too_long_leaves_the_work_to_the_next(team: Team, operato
         team.pass_intervals(2)
         assert team.slugs() == ["support-bot"]
         assert team.platform_writes() == ["create support-bot", "update support-bot"]
+    finally:
+        second.close()
+
+
+def test_one_that_lost_its_lease_takes_no_release_for_a_loss(team: Team, operator: Operator) -> None:
+    """What the next leader deletes and releases did not disappear: the former one tells nothing, and sends nothing."""
+    team.declare("support-bot")
+    workload_id = team.until_ready("support-bot")["status"]["workloadId"]
+    operator.pause()
+    second = operator.twin("next")
+    try:
+        second.start()
+        operator.resume()
+        eventually(lambda: "not leading any more" in operator.log())
+        team.delete("support-bot")
+        team.until_gone("support-bot")
+        assert second.stop() == 0
+        eventually(lambda: operator.leads)
+        team.declare("another")
+        team.until_ready("another")
+        deletions = [call["path"] for call in team.platform.requests(operation="delete")]
+        assert deletions.count(f"/api/workloads/{workload_id}") == 1
+        assert "Disappeared" not in str(team.events("support-bot"))
+        assert "Disappeared" not in operator.log()
     finally:
         second.close()

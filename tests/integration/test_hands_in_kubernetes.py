@@ -28,7 +28,7 @@ def made(team: Team) -> dict[str, Any]:
 
 
 def test_a_status_that_was_emptied_is_written_again(team: Team) -> None:
-    """The finalizer says whose the row is; no call changes the platform."""
+    """The process that made the row still knows its id; no call changes the platform."""
     before = made(team)
     since = team.platform.last()
 
@@ -75,21 +75,39 @@ def test_a_finalizer_that_was_removed_comes_back(team: Team) -> None:
     assert team.slugs() == []
 
 
-def test_one_that_was_torn_away_is_found_again(team: Team) -> None:
-    """Deleted with its finalizer taken off by force, and declared anew: the row that stayed is adopted, not doubled."""
-    before = made(team)
+def _torn_away(team: Team) -> int:
+    """Deleted with its finalizer taken off by force while the platform refuses deletions; the number of that fault."""
+    fault = team.platform.fault("respond", operation="delete", project=team.name, status=503, times=None)
     team.kubectl("delete", f"ikw/{NAME}", "--wait=false")
-    if team.find(NAME) is not None:
-        team.kubectl("patch", f"ikw/{NAME}", "--type=merge", "-p", '{"metadata":{"finalizers":[]}}', check=False)
+    team.kubectl("patch", f"ikw/{NAME}", "--type=merge", "-p", '{"metadata":{"finalizers":[]}}')
     team.until_gone(NAME)
-    left = team.slugs()
+    return fault
 
-    team.declare(NAME)
-    after = team.until_ready(NAME)
 
+def test_one_that_was_torn_away_leaves_nothing(team: Team) -> None:
+    """Its workload is deleted as soon as the platform lets it, and what is declared next is made anew."""
+    before = made(team)
+    team.platform.clear_faults(_torn_away(team))
+    eventually(lambda: team.slugs() == [])
+
+    after = made(team)
+
+    assert after["status"]["workloadId"] != before["status"]["workloadId"]
+    assert after["status"]["adopted"] is False
     assert team.slugs() == [NAME]
-    assert after["status"]["adopted"] is (left == [NAME])
-    assert (after["status"]["workloadId"] == before["status"]["workloadId"]) is (left == [NAME])
+
+
+def test_one_that_was_torn_away_and_declared_anew_is_found_again(team: Team) -> None:
+    """The deletion that is still due gives way to the new declaration, which adopts the row."""
+    before = made(team)
+    fault = _torn_away(team)
+
+    after = made(team)
+
+    assert (after["status"]["workloadId"], after["status"]["adopted"]) == (before["status"]["workloadId"], True)
+    team.platform.clear_faults(fault)
+    team.pass_intervals(20)
+    assert team.live(NAME)["id"] == before["status"]["workloadId"]
 
 
 def test_a_backup_that_comes_back_finds_its_workload(team: Team) -> None:

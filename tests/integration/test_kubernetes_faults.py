@@ -416,6 +416,23 @@ def test_what_went_unseen_is_found(gate: Gateway, watched: Team, passed: int) ->
     assert watched.slugs().count(slug) == 1
 
 
+def test_one_that_was_replaced_unseen_leaves_nothing(gate: Gateway, watched: Team) -> None:
+    """The list shows another object of that name, with another slug: the workload of the former one is deleted."""
+    watched.declare("replaced", slug="former")
+    watched.until_ready("replaced")
+    eventually(lambda: _open(gate), lambda found: found == len(WATCHES))
+    gate.spoil(On("GET", WORKLOADS), slow(2.0))
+    gate.end_watches(WORKLOADS, error_event(410))
+    mine = f"/apis/inferencekey.com/v1alpha1/namespaces/{watched.name}/workloads/replaced"
+    watched.api.delete(mine)
+    watched.api.patch(mine, {"metadata": {"finalizers": None}})
+    watched.until_gone("replaced")
+    watched.declare("replaced", slug="latter")
+    watched.until_ready("replaced", HEARD_WITHIN)
+    eventually(lambda: "former" not in watched.slugs(), within=HEARD_WITHIN)
+    assert "latter" in watched.slugs()
+
+
 def test_a_config_map_that_went_before_its_creation_was_answered(gate: Gateway, watched: Team) -> None:
     """The watch told of its end already: the answer says nothing that is still so, and it is made again."""
     where = f"/api/v1/namespaces/{watched.name}/configmaps"

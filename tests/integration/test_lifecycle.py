@@ -68,7 +68,7 @@ def test_deleted_before_it_was_made(bare: Team) -> None:
 
 
 def test_a_creation_is_as_few_writes_as_can_be(team: Team, audit: Audit, platform: Admin) -> None:
-    """Finalizer, ConfigMap and status, then one status for each phase of readiness, and two Events."""
+    """Finalizer, record, ConfigMap and status, then one status for each phase of readiness, and two Events."""
     with behaving(platform, readiness={"hold_at": "scheduling"}):
         before = audit.mark()
         team.declare("support-bot")
@@ -81,20 +81,28 @@ def test_a_creation_is_as_few_writes_as_can_be(team: Team, audit: Audit, platfor
     assert writes == {
         "patch workloads": 1,
         "create configmaps": 1,
-        "patch workloads/status": 5,
+        "patch workloads/status": 6,
         "create events": 2,
     }
     assert {write.code for write in audit.writes(before, team.name)} <= {200, 201}
 
 
-def test_the_first_write_is_the_finalizer(team: Team, audit: Audit) -> None:
-    """It is the record of a creation, and so comes before everything else."""
+def test_the_finalizer_and_the_record_come_before_the_creation(team: Team, audit: Audit) -> None:
+    """While the POST is under way, the status pins the identity and records the creation; then the record goes."""
     before = audit.mark()
+    team.platform.fault("delay", operation="create", project=team.name, seconds=2.0)
     team.declare("support-bot")
+    eventually(lambda: team.calls("create"))
+    workload = team.workload("support-bot")
+    assert workload["metadata"]["finalizers"] == [FINALIZER]
+    pinned = {"platformURL": team.platform.url, "projectSlug": team.name, "workloadSlug": "support-bot"}
+    assert pinned.items() <= workload["status"].items()
+    assert {"time", "sent"} == set(workload["status"]["creation"])
+    assert "workloadId" not in workload["status"]
     team.until_ready("support-bot")
-    assert team.workload("support-bot")["metadata"]["finalizers"] == [FINALIZER]
-    first = audit.writes(before, team.name)[0]
-    assert (first.verb, first.resource, first.name) == ("patch", "workloads", "support-bot")
+    assert "creation" not in team.status("support-bot")
+    writes = [(write.verb, write.resource) for write in audit.writes(before, team.name)]
+    assert writes[:2] == [("patch", "workloads"), ("patch", "workloads/status")]
 
 
 def test_nothing_is_written_while_nothing_happens(team: Team, audit: Audit) -> None:

@@ -326,11 +326,14 @@ def test_it_makes_no_loop(stage: Stage, trouble: Trouble) -> None:
 
 
 def test_kubernetes_is_not_written_to_again_and_again(stage: Stage, audit: Audit) -> None:
-    """A retry writes nothing: each has the writes of its way into trouble, however long that lasts."""
+    """A retry writes nothing: each has the writes of its way into trouble and out of it, however long that lasts.
+
+    These are the record of a creation, the trouble, the record once more, what was created, and four phases at most.
+    """
     assert stage.mark is not None
     writes = [write for write in audit.writes(stage.mark) if write.resource == "workloads/status"]
     counts = Counter(write.namespace for write in writes)
-    often = {name: counts[record.team.name] for name, record in stage.records.items() if counts[record.team.name] > 5}
+    often = {name: counts[record.team.name] for name, record in stage.records.items() if counts[record.team.name] > 8}
     assert often == {}
 
 

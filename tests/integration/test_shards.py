@@ -28,11 +28,12 @@ from harness.lives import forked_as
 from harness.operators import USUAL, Operator, Surroundings
 from harness.scrape import Scrape, free_port
 from harness.simulator import behaving
-from harness.team import Team
+from harness.team import TOKEN_KEY, Team
 from harness.waiting import equals, eventually
 from inferencekey_operator.leadership import lease_name
 from inferencekey_operator.shards import LAYOUT, shard_of
 from inferencekey_simulator.admin import Admin
+from integration.manifests import manifest
 
 SHARDS = 4
 MOST = 4
@@ -42,6 +43,7 @@ PACE = 0.4
 """Seconds between two Workloads that somebody declares."""
 BOUND = 60.0
 CONFLICT = "False SlugConflict"
+FINALIZER = "inferencekey.com/workload"
 FINALIZER_SET = On("PATCH", f"{WORKLOADS}/namespaces/[^/]+/workloads/[^/]+", r'"finalizers":\["')
 
 
@@ -294,6 +296,24 @@ def _by_name(verdicts: dict[tuple[str, str], str]) -> dict[str, list[str]]:
     for (_, name), verdict in verdicts.items():
         found.setdefault(name, []).append(verdict)
     return {name: sorted(words) for name, words in found.items()}
+
+
+def test_a_junk_token_takes_no_slug_of_another_shard(crowd: Crowd, replicas: Replicas) -> None:
+    """Our finalizer in a manifest proves nothing: the Workload whose token the platform accepts is created."""
+    replicas.two()
+    holders = replicas.holders()
+    other = next(shard for shard in range(SHARDS) if holders[shard] is not holders[0])
+    squatter = crowd.bare(_namespace_in(0))
+    owner = crowd.partner(squatter, name=_namespace_in(other))
+    squatter.secret(**{TOKEN_KEY: f"ik_sdk_{secrets.token_hex(4)}_{secrets.token_hex(32)}"})
+    body = manifest("taken", slug="bot", project=squatter.name)
+    body["metadata"]["finalizers"] = [FINALIZER]
+    squatter.kubectl("apply", "-f", "-", document=body)
+    squatter.until("taken", "False TokenRejected")
+    owner.declare("bot")
+    owner.until_ready("bot")
+    assert [event.reason for event in owner.events("bot") if event.reason == "SlugConflict"] == []
+    assert [call["slug"] for call in squatter.calls("create")] == ["bot"]
 
 
 def test_another_number_of_shards(crowd: Crowd, teams: list[Team], replicas: Replicas) -> None:

@@ -94,7 +94,7 @@ def annotated(workload: Workload, **annotations: str) -> Workload:
 
 
 def a_situation(
-    workload: Workload, live: LiveWorkload | None, policy: OnDrift = OnDrift.RECONCILE, **brakes: Any
+    workload: Workload, live: LiveWorkload | None, policy: OnDrift = OnDrift.RECONCILE, **safeguards: Any
 ) -> Situation:
     """What a look finds: `known` is a row with the recorded id, `missing` the absence of one, unless stated."""
     recorded = workload.status.workload_id
@@ -108,13 +108,15 @@ def a_situation(
         declared=declared_document(workload),
         live=live,
         policy=policy,
-        **(found | brakes),
+        **(found | safeguards),
     )
 
 
-def planned(workload: Workload, live: LiveWorkload | None, policy: OnDrift = OnDrift.RECONCILE, **brakes: Any) -> Plan:
+def planned(
+    workload: Workload, live: LiveWorkload | None, policy: OnDrift = OnDrift.RECONCILE, **safeguards: Any
+) -> Plan:
     """The plan for that situation."""
-    return decide(a_situation(workload, live, policy, **brakes))
+    return decide(a_situation(workload, live, policy, **safeguards))
 
 
 def at_rest(
@@ -136,10 +138,10 @@ def looked_at(
     *,
     readiness: Readiness = SERVING,
     now: datetime = NOW,
-    **brakes: Any,
+    **safeguards: Any,
 ) -> Workload:
     """`workload` as a whole look leaves it: planned, carried out where the plan says so, recorded, reported."""
-    situation = a_situation(workload, live, policy, **brakes)
+    situation = a_situation(workload, live, policy, **safeguards)
     plan = decide(situation)
     live = carried_out(plan, workload, live)
     report = report_of(workload, plan, live, policy, readiness=readiness, now=now)

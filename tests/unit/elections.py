@@ -67,6 +67,8 @@ class Link(Cluster):
 
     def __init__(self, leases: Leases) -> None:
         self._leases = leases
+        self.went_back = asyncio.Event()
+        self._versions: dict[str, int] = {}
         self.trouble = ""
         """`hangs`, `deaf` (the request arrives, its answer does not), `refused`, or `blind`: to the first Lease."""
         self.latency = 0.005

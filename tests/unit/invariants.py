@@ -26,6 +26,7 @@ _TOKEN = re.compile(r"ik_(?:sdk|live)_(?=\w)(?![0-9a-f]{8}(?!\w))", re.IGNORECAS
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _HASH = re.compile(r"[0-9a-f]{16}")
 _PLAN_ID = re.compile(r"[0-9a-f]{32}")
+_OPERATOR = re.compile(r"[^\s/]+/[^\s/]+")
 
 Status = Mapping[str, Any]
 Conditions = Mapping[str, Mapping[str, Any]]
@@ -157,9 +158,27 @@ def _records(status: Status) -> Iterator[str]:
     hashes = [item[key] for item in applied for key in ("declared", "answered") if key in item]
     if not all(map(_HASH.fullmatch, hashes)):
         yield "lastApplied holds hashes of 16 hex, never values"
+    yield from _creation(status)
     handled = status.get("lastHandledApproval")
     if handled is not None and handled["result"] not in {"Applied", *REASONS}:
         yield f"{handled['result']} is no result of an approval"
+
+
+def _creation(status: Status) -> Iterator[str]:
+    """The record of a creation says what was sent where; it may outlast the id, while a duplicate may still appear."""
+    creation = status.get("creation")
+    if creation is not None:
+        if any(key not in status for key in IDENTITY):
+            yield "a creation is recorded with the identity that it is of"
+        if not _HASH.fullmatch(creation.get("sent", "")):
+            yield "a creation records a hash of what it sends"
+        if "time" in creation and not _TIME.fullmatch(creation["time"]):
+            yield "creation.time is no time in whole seconds"
+        if "duplicateWorkloadId" in status:
+            yield "a duplicate is the outcome of a creation, so no record stands beside it"
+    operator = status.get("operator")
+    if operator is not None and not (len(operator) <= 256 and _OPERATOR.fullmatch(operator)):
+        yield f"{operator!r} does not name an operator's Lease"
 
 
 def _as_a_whole(status: Status) -> Iterator[str]:

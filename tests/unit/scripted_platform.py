@@ -10,9 +10,11 @@ import json
 from collections import deque
 from collections.abc import AsyncGenerator
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from inferencekey_operator.errors import PlatformFailure, Reason
+from inferencekey_operator.inferencekey.client import Deleted, ListAnswer
 from inferencekey_operator.inferencekey.readiness import Phase
 from inferencekey_operator.inferencekey.wire import LiveWorkload
 from unit.builders import TOKEN
@@ -45,7 +47,16 @@ class ScriptedPlatform:
         self.rows = {each.slug: each for each in rows}
         self.extra: list[dict[str, Any]] = []
         self.takes = 0.1
+        self.date: datetime | None = None
         self.calls: list[tuple[float, str]] = []
+        self.did: list[str] = []
+        """Every call but lists, in order."""
+        self.hidden: set[str] = set()
+        """Slugs of rows that are there, and that no list shows."""
+        self.makes: dict[str, str] = {}
+        """The slug that is made of another one."""
+        self.deletes: deque[Deleted] = deque()
+        """What the next deletions are answered with; a workload is gone only where one is confirmed."""
         self.fails: deque[Exception | None] = deque()
         self.down: Exception | None = None
         self.under_way = 0
@@ -57,26 +68,37 @@ class ScriptedPlatform:
 
     async def _call(self, operation: str) -> None:
         self.calls.append((now(), operation))
+        if operation != "list":
+            self.did.append(operation)
         error = self.down or (self.fails.popleft() if self.fails else None)
         await asyncio.sleep(self.takes)
         if error is not None:
             raise error
 
-    async def list_workloads(self, token: str, project: str) -> bytes:
+    async def list_workloads(self, token: str, project: str) -> ListAnswer:
         """What the rows are at the beginning of the call."""
         assert (token, project) == (TOKEN, "prod")
-        body = json.dumps([*map(asdict, self.rows.values()), *self.extra], default=str)
+        body = json.dumps([*map(asdict, self._shown()), *self.extra], default=str)
         self.under_way += 1
         self.lists_together = max(self.lists_together, self.under_way)
         try:
             await self._call("list")
         finally:
             self.under_way -= 1
-        return body.encode()
+        return ListAnswer(body.encode(), self.date)
+
+    def _shown(self) -> list[LiveWorkload]:
+        return [each for slug, each in self.rows.items() if slug not in self.hidden]
+
+    async def exists(self, token: str, project: str, slug: str) -> bool:
+        """Whether there is one."""
+        await self._call("exists")
+        return slug in self.rows
 
     async def create(self, token: str, project: str, body: dict[str, Any]) -> LiveWorkload:
-        """A twin where the slug is taken."""
+        """A duplicate where the slug is taken."""
         slug = body["slug"] if body["slug"] not in self.rows else f"{body['slug']}-1"
+        slug = self.makes.get(body["slug"], slug)
         await self._call("create")
         self.rows[slug] = row(slug, **{key: value for key, value in body.items() if key != "slug"})
         return self.rows[slug]
@@ -88,10 +110,13 @@ class ScriptedPlatform:
         self.rows[slug] = row(slug, **body)
         return self.rows[slug]
 
-    async def delete(self, token: str, workload_id: str) -> bool:
-        """Whether there was one."""
+    async def delete(self, token: str, workload_id: str) -> Deleted:
+        """Confirmed where there was one, unless the test has other answers."""
         await self._call("delete")
-        return self.rows.pop(workload_id.removeprefix("wl_"), None) is not None
+        if self.deletes and (answer := self.deletes.popleft()) is not Deleted.CONFIRMED:
+            return answer
+        gone = self.rows.pop(workload_id.removeprefix("wl_"), None)
+        return Deleted.UNKNOWN if gone is None else Deleted.CONFIRMED
 
     async def phases(self, token: str, project: str, slug: str) -> AsyncGenerator[Phase, None]:
         """One that is ready."""

@@ -41,10 +41,10 @@ def told(
     policy: OnDrift = RECONCILE,
     *,
     readiness: Readiness = SERVING,
-    **brakes: Any,
+    **safeguards: Any,
 ) -> list[Announcement]:
     """What a look at `live` is worth telling."""
-    plan = planned(workload, live, policy, **brakes)
+    plan = planned(workload, live, policy, **safeguards)
     after = carried_out(plan, workload, live)
     return announce(workload, report_of(workload, plan, after, policy, readiness=readiness), plan, policy, after)
 
@@ -54,9 +54,9 @@ def notes(events: list[Announcement]) -> list[tuple[str, str, str]]:
     return [("Warning" if event.warning else "Normal", event.reason, event.note) for event in events]
 
 
-def plan_id(workload: Workload, live: LiveWorkload | None, policy: OnDrift, **brakes: Any) -> str:
+def plan_id(workload: Workload, live: LiveWorkload | None, policy: OnDrift, **safeguards: Any) -> str:
     """The id of the plan that is held."""
-    return planned(workload, live, policy, **brakes).plan_id or ""
+    return planned(workload, live, policy, **safeguards).plan_id or ""
 
 
 REST = at_rest(a_workload(DECLARED))

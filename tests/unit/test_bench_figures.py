@@ -89,8 +89,8 @@ def test_a_time_is_judged_by_its_median_and_a_count_by_its_worst() -> None:
 
 
 def test_writes_that_are_not_foreseen_are_those_beyond_phases() -> None:
-    """Three for each, one per phase that a status told of, and Events: what is more is told."""
-    more = a_span(writes={**a_span().writes, "patch workloads/status": SIZE + 700})
+    """Four for each, one per phase that a status told of, and Events: what is more is told."""
+    more = a_span(writes={**a_span().writes, "patch workloads/status": 2 * SIZE + 700})
     for phases, beyond in ((700, 0.0), (600, 0.1), (900, 0.0)):
         made = Round("operator", SIZE, 1, Creation(1.0, QUANTILES, more, phases=phases, rows=SIZE))
         found = shown(a_result(made), "of these not foreseen")

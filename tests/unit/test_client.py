@@ -26,7 +26,14 @@ from cryptography.x509.oid import NameOID
 
 from inferencekey_operator.errors import ConfigurationError, OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey import wire
-from inferencekey_operator.inferencekey.client import PIECE, PlatformClient, checked_base_url, open_http, unpacked
+from inferencekey_operator.inferencekey.client import (
+    PIECE,
+    Deleted,
+    PlatformClient,
+    checked_base_url,
+    open_http,
+    unpacked,
+)
 from inferencekey_operator.inferencekey.lines import Lines
 from inferencekey_simulator.app import serving
 from inferencekey_simulator.faults import Fault
@@ -115,11 +122,11 @@ async def test_a_workload_is_created_listed_changed_and_deleted(world: World) ->
     client, token = world.client, world.token
     created = await client.create(token, "team-a", BODY)
     assert (created.slug, created.config, created.execution_policy) == ("bot", BODY["config"], "fixed")
-    assert wire.parse_list(await client.list_workloads(token, "team-a")) == (created,)
+    assert wire.parse_list((await client.list_workloads(token, "team-a")).body) == (created,)
     updated = await client.update(token, created.id, {"model_name": "llama-4"})
     assert (updated.id, updated.model_name) == (created.id, "llama-4")
     await client.delete(token, created.id)
-    assert wire.parse_list(await client.list_workloads(token, "team-a")) == ()
+    assert wire.parse_list((await client.list_workloads(token, "team-a")).body) == ()
     assert world.operations == ["create", "list", "update", "delete", "list"]
 
 
@@ -131,7 +138,7 @@ async def test_a_create_sends_the_body_as_it_is_given(world: World) -> None:
     assert (entry.user_agent or "").startswith("inferencekey-operator/0")
 
 
-async def test_a_taken_slug_comes_back_as_the_twin_it_became(world: World) -> None:
+async def test_a_taken_slug_comes_back_as_the_duplicate_it_became(world: World) -> None:
     """The caller can see that the platform gave another slug than the wanted one."""
     slugs = [(await world.client.create(world.token, "team-a", BODY)).slug for _ in range(2)]
     assert slugs == ["bot", "bot-1"]
@@ -165,7 +172,7 @@ async def test_a_forbidden_write_is_not_carried_out(world: World, steps: int) ->
                 await write
         with pytest.raises(Forbidden):
             await PlatformClient(client.base_url, lines, permit=Permit(steps)).create(world.token, "team-a", BODY)
-        assert wire.parse_list(await client.list_workloads(world.token, "team-a")) == (made,)
+        assert wire.parse_list((await client.list_workloads(world.token, "team-a")).body) == (made,)
 
 
 async def test_who_waited_for_a_connection_asks_again() -> None:
@@ -192,15 +199,136 @@ async def test_an_unchanged_list_has_the_same_bytes(world: World) -> None:
     """Digests of two lists can be compared, so that reading can be skipped."""
     await world.client.create(world.token, "team-a", BODY)
     first, second = [await world.client.list_workloads(world.token, "team-a") for _ in range(2)]
-    assert first == second
+    assert first.body == second.body
 
 
 async def test_deleting_what_is_gone_is_no_error(world: World) -> None:
-    """A delete is done when the workload is not there, whoever removed it."""
+    """The second deletion finds nothing, which is told apart from a deletion that the platform confirmed."""
     created = await world.client.create(world.token, "team-a", BODY)
-    for _ in range(2):
-        await world.client.delete(world.token, created.id)
+    outcomes = [await world.client.delete(world.token, created.id) for _ in range(2)]
+    assert outcomes == [Deleted.CONFIRMED, Deleted.UNKNOWN]
     assert world.operations == ["create", "delete", "delete"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (b"HTTP/1.1 204 No Content\r\n\r\n", Deleted.CONFIRMED),
+        (response(b"", status="202 Accepted"), Deleted.ACCEPTED),
+        (response(b'{"status": "deleting"}', status="202 Accepted"), Deleted.ACCEPTED),
+        (response(b"", status="200 OK", kind="text/html"), Deleted.ACCEPTED),
+        (response(b'{"deleted": true}'), Deleted.ACCEPTED),
+        (response(b'{"error": "not found"}', status="404 Not Found"), Deleted.UNKNOWN),
+        (response(b"<html>", status="404 Not Found", kind="text/html"), Deleted.UNKNOWN),
+    ],
+)
+async def test_what_a_deletion_comes_to(answer: bytes, outcome: Deleted) -> None:
+    """Only 204 confirms it; any other success was accepted, and a 404 says that there is no such workload."""
+    async with against(sends(answer)) as (_, client):
+        assert await client.delete(TOKEN, "wl_1") is outcome
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        response(b"<html>Log in</html>", kind="text/html"),
+        response(b"{}", status="500 Internal Server Error"),
+        response(b"{}", status="504 Gateway Timeout"),
+    ],
+)
+async def test_a_deletion_that_something_else_answered_is_uncertain(answer: bytes) -> None:
+    """A login page with a 200 confirms nothing; after a 5xx the workload may be gone, or not."""
+    async with against(sends(answer)) as (_, client):
+        assert (await failing(client.delete(TOKEN, "wl_1"))).uncertain
+
+
+async def test_a_deletion_is_permitted_before_its_headers_alone(world: World) -> None:
+    """It has no body: once the headers are out the platform carries it out, and forbidding it would only hide that."""
+    made = await world.client.create(world.token, "team-a", BODY)
+    async with open_http(2.0) as lines:
+        permit = Permit(1)
+        client = PlatformClient(world.client.base_url, lines, permit=permit)
+        assert await client.delete(world.token, made.id) is Deleted.CONFIRMED
+        assert permit.steps == 0
+
+
+@pytest.mark.parametrize("operation", OPERATIONS[1:])
+async def test_how_often_a_write_asks_for_its_permit(world: World, operation: str) -> None:
+    """Before its headers and, where it has one, before its body."""
+    async with open_http(2.0) as lines:
+        permit = Permit(10)
+        call = (await world.calls(PlatformClient(world.client.base_url, lines, permit=permit)))[operation]
+        await call()
+        assert 10 - permit.steps == (1 if operation == "delete" else 2)
+
+
+@pytest.mark.parametrize("status", ["200 OK", "404 Not Found", "401 Unauthorized", "500 Internal Server Error"])
+async def test_whether_the_readiness_route_knows_a_slug(status: str) -> None:
+    """A stream says that it does, a 404 that it does not; any other answer says neither."""
+    async with against(sends(response(b"", status=status, kind="text/event-stream"))) as (server, client):
+        if status[0] == "2" or status.startswith("404"):
+            assert await client.exists(TOKEN, "team-a", "a/b") is (status == "200 OK")
+        else:
+            assert not (await failing(client.exists(TOKEN, "team-a", "a/b"))).uncertain
+        assert server.requests[0].startswith(b"GET /api/projects/team-a/workloads/a%2Fb/readiness-events ")
+
+
+async def test_a_login_page_knows_no_slug() -> None:
+    """A 200 that is no stream of events is not the platform's."""
+    async with against(sends(response(b"<html>", kind="text/html"))) as (_, client):
+        assert (await failing(client.exists(TOKEN, "team-a", "bot"))).reason is Reason.PLATFORM_ERROR
+
+
+# -- the head of a list --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("link", "refused"),
+    [
+        ('<https://x/?page=2>; rel="next"', True),
+        ('<https://x/?page=1>; rel="prev", <https://x/?page=3>; rel="next"', True),
+        ("<https://x/?page=2>; rel=next", True),
+        ('<https://x/?page=1>; rel="first"', False),
+        ("", False),
+    ],
+)
+async def test_a_list_with_a_next_page_is_refused(link: str, refused: bool) -> None:
+    """Its `Link` header says so: what one page of several lacks is not absent."""
+    async with against(sends(response(b"[]", f"Link: {link}"))) as (_, client):
+        if refused:
+            error = await failing(client.list_workloads(TOKEN, "team-a"))
+            assert error.reason is Reason.PLATFORM_ERROR
+            assert "one page of several" in error.message
+        else:
+            assert (await client.list_workloads(TOKEN, "team-a")).body == b"[]"
+
+
+@pytest.mark.parametrize(
+    ("date", "moment"),
+    [
+        ("Mon, 02 Mar 2026 10:41:32 GMT", datetime.datetime(2026, 3, 2, 10, 41, 32, tzinfo=datetime.UTC)),
+        ("Mon, 02 Mar 2026 11:41:32 +0100", datetime.datetime(2026, 3, 2, 10, 41, 32, tzinfo=datetime.UTC)),
+        ("Mon, 02 Mar 2026 10:41:32 -0000", datetime.datetime(2026, 3, 2, 10, 41, 32, tzinfo=datetime.UTC)),
+        ("yesterday", None),
+        ("", None),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", None),
+        ("Mon, 02 Mar 2026 10:41:32 +99999999", None),
+        ("Mon, 02 Mar 99999999999999999999 10:41:32 GMT", None),
+    ],
+)
+async def test_the_platforms_time_comes_with_a_list(date: str, moment: datetime.datetime | None) -> None:
+    """A `Date` that cannot be read is none, and costs no list."""
+    async with against(sends(response(b"[]", f"Date: {date}"))) as (_, client):
+        assert (await client.list_workloads(TOKEN, "team-a")).date == moment
+
+
+async def test_a_list_without_a_date(world: World) -> None:
+    """Nothing is known of the platform's clock; the simulator tells the time."""
+    async with against(sends(response(b"[]"))) as (_, client):
+        assert (await client.list_workloads(TOKEN, "team-a")).date is None
+    told = (await world.client.list_workloads(world.token, "team-a")).date
+    assert told is not None
+    assert abs((datetime.datetime.now(datetime.UTC) - told).total_seconds()) < 60
 
 
 async def test_changing_what_is_gone_is_told_by_the_status(world: World) -> None:
@@ -306,7 +434,7 @@ async def test_an_enormous_list_is_refused_and_not_swallowed(world: World) -> No
     error = await failing(world.client.list_workloads(world.token, "team-a"))
     assert (error.reason, error.uncertain) == (Reason.PLATFORM_ERROR, False)
     assert "1048576 bytes" in error.message
-    assert wire.parse_list(await world.client.list_workloads(world.token, "team-a")) == ()
+    assert wire.parse_list((await world.client.list_workloads(world.token, "team-a")).body) == ()
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -327,7 +455,7 @@ async def test_one_slow_project_does_not_hold_up_another(world: World) -> None:
     world.platform.configure({"project_latency": {"team-a": 30.0}})
     slow = asyncio.create_task(world.client.list_workloads(world.token, "team-a"))
     async with asyncio.timeout(5):
-        assert await world.client.list_workloads(other, "team-b") == b"[]"
+        assert (await world.client.list_workloads(other, "team-b")).body == b"[]"
     slow.cancel()
 
 
@@ -503,7 +631,7 @@ async def test_a_packed_list_is_unpacked_and_measured_unpacked() -> None:
         answer = response(gzip.compress(body), "Content-Encoding: gzip")
         async with against(sends(answer), list_limit=1_000_000) as (_, client):
             if fits:
-                assert await client.list_workloads(TOKEN, "team-a") == body
+                assert (await client.list_workloads(TOKEN, "team-a")).body == body
             else:
                 assert (await failing(client.list_workloads(TOKEN, "team-a"))).reason is Reason.PLATFORM_ERROR
 
@@ -513,7 +641,7 @@ async def test_a_list_without_a_content_type_is_read() -> None:
     for header in ("", "Content-Type: Application/JSON; charset=utf-8\r\n"):
         answer = f"HTTP/1.1 200 OK\r\n{header}Content-Length: 2\r\n\r\n[]".encode()
         async with against(sends(answer)) as (_, client):
-            assert await client.list_workloads(TOKEN, "team-a") == b"[]"
+            assert (await client.list_workloads(TOKEN, "team-a")).body == b"[]"
 
 
 async def test_without_a_free_connection_a_write_was_certainly_not_sent() -> None:
@@ -674,7 +802,7 @@ async def test_no_cookie_is_even_read(recwarn: pytest.WarningsRecorder) -> None:
     """Python's own reader warns with a traceback of a year that has thousands of digits."""
     cookie = f"Set-Cookie: a=b; expires=01 Jan {'9' * 5_000} 00:00:00 GMT"
     async with against(sends(response(b"[]", cookie))) as (_, client):
-        assert await client.list_workloads(TOKEN, "team-a") == b"[]"
+        assert (await client.list_workloads(TOKEN, "team-a")).body == b"[]"
     assert not [warning for warning in recwarn if "cookie" in str(warning.message)]
 
 

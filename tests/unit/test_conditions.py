@@ -238,17 +238,17 @@ HELD = situations()
 HELD_NAMES = [row[0] for row in HELD]
 
 
-@pytest.mark.parametrize(("workload", "live", "policy", "brakes"), [row[1:] for row in HELD], ids=HELD_NAMES)
+@pytest.mark.parametrize(("workload", "live", "policy", "safeguards"), [row[1:] for row in HELD], ids=HELD_NAMES)
 def test_a_plan_that_is_held_comes_with_the_command_that_approves_it(
-    workload: Workload, live: LiveWorkload | None, policy: OnDrift, brakes: dict[str, Any]
+    workload: Workload, live: LiveWorkload | None, policy: OnDrift, safeguards: dict[str, Any]
 ) -> None:
     """To be typed as it stands, from the condition that people look at."""
-    after = looked_at(workload, live, policy, **brakes)
+    after = looked_at(workload, live, policy, **safeguards)
 
     plan_id = after.status.drift.plan_id
     command = f"kubectl annotate ikw/support-bot -n team-a --overwrite inferencekey.com/approve-plan={plan_id}"
     not_ready = words(after)["Ready"][0] == "False"
-    assert plan_id == planned(workload, live, policy, **brakes).plan_id
+    assert plan_id == planned(workload, live, policy, **safeguards).plan_id
     assert message(after, "Ready" if not_ready else "Drifted").endswith(command)
     assert after.status.drift.since == NOW
     check_status(after.status.to_wire())
@@ -263,9 +263,9 @@ def with_config_applied(workload: Workload) -> Workload:
     return replace(workload, status=status)
 
 
-@pytest.mark.parametrize(("workload", "live", "policy", "brakes"), [row[1:] for row in HELD], ids=HELD_NAMES)
+@pytest.mark.parametrize(("workload", "live", "policy", "safeguards"), [row[1:] for row in HELD], ids=HELD_NAMES)
 def test_the_command_survives_the_longest_names(
-    workload: Workload, live: LiveWorkload | None, policy: OnDrift, brakes: dict[str, Any]
+    workload: Workload, live: LiveWorkload | None, policy: OnDrift, safeguards: dict[str, Any]
 ) -> None:
     """A message is cut at its end; what people must type is never in the part that goes."""
     config = {f"{number:0120}": "theirs" for number in range(40)}
@@ -273,7 +273,7 @@ def test_the_command_survives_the_longest_names(
     spec = replace(named.spec, config=dict.fromkeys(config, "ours"), slug="support-bot", name="support-bot")
     row = live and replace(live, config=config)
 
-    after = looked_at(with_config_applied(replace(named, spec=spec)), row, policy, **brakes)
+    after = looked_at(with_config_applied(replace(named, spec=spec)), row, policy, **safeguards)
 
     shown = message(after, "Ready" if words(after)["Ready"][0] == "False" else "Drifted")
     assert shown.endswith(f"approve-plan={after.status.drift.plan_id}")
@@ -300,9 +300,9 @@ def test_the_command_survives_the_longest_names(
 )
 def test_a_message_says_what_is_and_what_to_do(name: str, beginning: str) -> None:
     """In this order, in whole sentences."""
-    _, workload, live, policy, brakes = HELD[HELD_NAMES.index(name)]
+    _, workload, live, policy, safeguards = HELD[HELD_NAMES.index(name)]
 
-    assert message(looked_at(workload, live, policy, **brakes), "Ready").startswith(beginning)
+    assert message(looked_at(workload, live, policy, **safeguards), "Ready").startswith(beginning)
 
 
 def test_a_refused_approval_is_said_beside_the_new_id() -> None:
@@ -583,8 +583,8 @@ EVENTS = st.one_of(
 def after(workload: Workload, event: Any, now: Any) -> Workload:
     """`workload` after one more thing happened to it."""
     if isinstance(event, tuple):
-        live, policy, readiness, brakes = event
-        return looked_at(workload, live, policy, readiness=readiness, now=now, **brakes)
+        live, policy, readiness, safeguards = event
+        return looked_at(workload, live, policy, readiness=readiness, now=now, **safeguards)
     if isinstance(event, Reason):
         return workload if event.actor is Actor.NOBODY else reported(workload, refused(event), now)
     if event == "edit":
@@ -612,8 +612,8 @@ def test_while_nothing_happens_nothing_changes(spec: dict[str, Any], events: lis
     workload = a_workload(spec)
     for event in events:
         workload = after(workload, event, NOW)
-    live, policy, _, brakes = look
-    plan = planned(workload, live, policy, **brakes)
+    live, policy, _, safeguards = look
+    plan = planned(workload, live, policy, **safeguards)
     once = after(workload, look, NOW)
     twice = after(once, (carried_out(plan, workload, live), *look[1:]), LATER)
 

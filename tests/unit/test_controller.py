@@ -5,20 +5,25 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 from typing import Any, cast
 from weakref import ref
+
+import pytest
 
 from inferencekey_operator.controller import Controller
 from inferencekey_operator.errors import PlatformFailure, Reason
 from inferencekey_operator.inferencekey.roster import Pace, Roster
 from inferencekey_operator.store import Store
-from inferencekey_operator.workload import Workload
+from inferencekey_operator.workload import FINALIZER, Workload
 from inferencekey_operator.world import World
-from unit.builders import PLATFORM, TOKEN, a_workload
-from unit.scripted_platform import ScriptedPlatform
+from unit.builders import PLATFORM, TOKEN, a_live, a_workload, agreed
+from unit.place import Place, a_place, body_of
+from unit.scripted_platform import ScriptedPlatform, now, row
 from unit.virtual_time import virtual
 
+DECLARED = {"backend": "vllm", "model_name": "llama-3"}
 DOWN = PlatformFailure(Reason.PLATFORM_UNREACHABLE, "The platform does not answer.", status=503)
 
 
@@ -45,7 +50,7 @@ async def bodies(*workloads: Workload) -> AsyncIterator[Mapping[str, Any]]:
 @virtual
 async def test_who_is_missed_by_a_list_went() -> None:
     """If the list is of its namespace, and of its time: what came while it was made is in no list yet."""
-    ignored = SimpleNamespace(forget=lambda _: None, leave=lambda _: None, release=lambda _: None)
+    ignored = SimpleNamespace(forget=lambda _: None, leave=lambda _: None, release=lambda *_: None)
     controller = controller_of(serving=ignored, rosters=ignored, claims=ignored)
     stays, goes = a_workload(name="stays", uid="u-1"), a_workload(name="goes", uid="u-2")
     elsewhere, late = a_workload(name="e", uid="u-3", namespace="elsewhere"), a_workload(name="late", uid="u-4")
@@ -93,3 +98,149 @@ async def test_a_token_that_was_rotated_in_an_outage_is_forgotten() -> None:
     del roster
     gc.collect()
     assert gone() is None
+
+
+# -- a Workload that goes without having been released --------------------------------------------------------------
+
+
+async def with_a_world(**status: Any) -> tuple[Controller, Place, Workload]:
+    """A controller that leads, and a Workload that was created."""
+    controller, place = Controller(), await a_place()
+    workload = agreed(a_workload(finalizers=(FINALIZER,), resource_version="2"), workload_id="wl_support-bot", **status)
+    place.stands(workload)
+    place.world.terms.of_shard[0].began = float("inf")
+    controller.wire(replace(place.world, terms=controller.terms))
+    return controller, place, workload
+
+
+def went(controller: Controller, workload: Workload) -> None:
+    """The watch tells of its end."""
+    controller.workload_gone(body_of(workload))
+
+
+@virtual
+async def test_a_workload_whose_finalizer_was_taken_off() -> None:
+    """What it made is deleted without the object, and that is announced; what is left is worked under its own key."""
+    controller, place, workload = await with_a_world()
+    controller.terms.of_shard[0].began = now()
+    went(controller, workload)
+
+    (key,) = place.store.vanished
+    assert key.name == f"support-bot/{workload.uid}"
+    assert place.store.get(workload.key) is None
+    left = place.store.get(key)
+    assert left is not None
+    assert (left.deleting, place.store.memory(key).deleting_since) == (True, now())
+
+    await controller._work(key)
+    (warning,) = place.events.warnings
+    assert "Disappeared without being released" in warning
+    assert "deletes wl_support-bot" in warning
+    assert (place.did, place.store.vanished) == (["delete"], ())
+
+
+@pytest.mark.parametrize("why", ["standby", "released", "adopted"])
+@virtual
+async def test_what_is_not_seen_to(why: str) -> None:
+    """A standby leaves it to the leader; what was released, or is to stay, is over."""
+    controller, place, workload = await with_a_world(adopted=why == "adopted")
+    if why != "standby":
+        controller.terms.of_shard[0].began = now()
+    place.memory(workload).release_sent = why == "released"
+    went(controller, workload)
+
+    assert (place.store.vanished, place.events.of_workloads) == ((), [])
+
+
+@virtual
+async def test_a_successor_is_worked_beside_what_is_left() -> None:
+    """It has the name and the slug: what is left gives way to it."""
+    controller, place, workload = await with_a_world()
+    controller.terms.of_shard[0].began = now()
+    went(controller, workload)
+    controller.workload_seen(body_of(replace(a_workload(), uid="another", resource_version="9")))
+
+    (key,) = place.store.vanished
+    await controller._work(key)
+    assert (place.did, place.store.vanished) == ([], ())
+    assert place.store.get(workload.key) is not None
+
+
+@virtual
+async def test_one_that_vanished_and_came_back_while_no_watch_was_open() -> None:
+    """A list shows another object of the name: what the former one made is seen to all the same."""
+    controller, place, workload = await with_a_world()
+    controller.terms.of_shard[0].began = now()
+    successor = a_workload({"slug": "another"}, uid="another", resource_version="9")
+
+    async def everything() -> AsyncIterator[Mapping[str, Any]]:
+        yield body_of(successor)
+
+    await controller.workloads_listed(everything())
+
+    (key,) = place.store.vanished
+    assert key.name == f"support-bot/{workload.uid}"
+    assert place.now_stands(successor).uid == "another"
+    await controller._work(key)
+    (warning,) = place.events.warnings
+    assert "Disappeared without being released" in warning
+    assert "deletes wl_support-bot" in warning
+    assert (place.did, place.store.vanished) == (["delete"], ())
+
+
+@virtual
+async def test_what_is_announced_of_a_duplicate_that_is_left() -> None:
+    """The workload itself was adopted, and stays: only its duplicate is deleted."""
+    controller, place, workload = await with_a_world(adopted=True, duplicate_workload_id="wl_2")
+    controller.terms.of_shard[0].began = now()
+    went(controller, workload)
+    (key,) = place.store.vanished
+    await controller._work(key)
+
+    (warning,) = place.events.warnings
+    assert "deletes wl_2" in warning
+
+
+# -- two operators -------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_another_operators_write_makes_this_one_stand_back() -> None:
+    """It writes nothing to the Workload, says so once about the namespace, and comes back when the time is over."""
+    controller, place, workload = await with_a_world()
+    controller.terms.of_shard[0].began = now()
+    theirs = replace(workload.status, operator="elsewhere/another", plans_applied=7)
+    controller.workload_seen(body_of(replace(workload, status=theirs, resource_version="3")))
+
+    for _ in range(3):
+        await controller._work(workload.key)
+
+    assert (place.did, place.lists) == ([], 0)
+    (told,) = place.events.of_namespaces
+    assert told[0] is Reason.OPERATOR_CONFLICT
+    assert "elsewhere/another" in told[1]
+
+
+# -- before a row is adopted ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("exists", [True, False])
+@virtual
+async def test_a_row_is_adopted_if_the_readiness_route_knows_it(exists: bool) -> None:
+    """A list may still show what is gone: nothing is adopted while the two disagree."""
+    controller, place, _ = await with_a_world()
+    workload = a_workload(name="other", uid="u-2", resource_version="5")
+    place.stands(workload)
+    place.platform.extra = [{**asdict(a_live()), "slug": "other", "created_at": None}]
+    if exists:
+        place.platform.rows["other"] = row("other", id="wl_1", **DECLARED)
+        place.platform.extra = []
+    controller.terms.of_shard[0].began = now()
+
+    await controller._work(workload.key)
+
+    (known,) = [each for each in place.store if each.name == "other"]
+    assert "exists" in place.did
+    assert known.status.workload_id == ("wl_1" if exists else None)
+    if not exists:
+        assert known.status.conditions[0].reason == Reason.PLATFORM_ERROR

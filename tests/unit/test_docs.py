@@ -20,7 +20,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from argocd import binaries
 from controlplane.pins import kubernetes_version
-from inferencekey_operator import brakes, conditions, drift, endpoint, health, metrics, observe, probes, settings
+from inferencekey_operator import conditions, drift, endpoint, health, metrics, probes, safeguards, settings
 from inferencekey_operator.errors import Actor, Reason
 from inferencekey_operator.gauges import MOST_PROJECTS, STATES
 from inferencekey_operator.inferencekey import roster
@@ -301,7 +301,7 @@ def test_every_field_of_the_status_is_described() -> None:
     described = {name for row in rows for name in _fields(code(row[0]))} | {"conditions"}
     fields = _SCHEMA["status"]["properties"]
     assert {name.split(".")[0] for name in described} == set(fields)
-    for name in ("endpoint", "readiness", "drift"):
+    for name in ("endpoint", "readiness", "drift", "creation"):
         inner = {each.split(".")[1] for each in described if each.startswith(f"{name}.")}
         assert inner == set(fields[name]["properties"]), name
 
@@ -377,8 +377,8 @@ def test_the_least_is_the_example_without_its_comments() -> None:
     [
         ("docs/drift-policies.md", f"at most {conditions.MOST_FIELDS} fields are listed"),
         ("docs/drift-policies.md", f"{conditions.MOST_VALUE_CHARACTERS} characters"),
-        ("docs/drift-policies.md", f"at least {observe.CONFIRM_AFTER:g} seconds"),
-        ("docs/drift-policies.md", f"at least {brakes.MASS_LEAST} known workloads"),
+        ("docs/drift-policies.md", f"at least {safeguards.CONFIRM_AFTER:g} seconds"),
+        ("docs/drift-policies.md", f"at least {safeguards.MASS_LEAST} known workloads"),
         ("ARCHITECTURE.md", f"{drift.MOST_BYTES:,} bytes of records"),
         ("ARCHITECTURE.md", f"at most {({8: 'eight'})[roster.WRITES]} writes under way"),
         ("docs/metrics.md", f"the {MOST_PROJECTS} worst projects"),

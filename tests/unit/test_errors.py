@@ -13,7 +13,7 @@ WORDS = [
     "SecretNotFound", "SecretKeyNotFound", "SecretNotAllowed", "SecretInSpec", "WrongCredentialType",
     "TokenMalformed", "TokenRejected", "ProjectMismatch", "ProjectNotSet", "ScopeInsufficient",
     "BaseURLNotAllowed", "InvalidPolicy", "ConfigMapConflict", "PlatformRefused", "PlatformUnreachable",
-    "PlatformError", "RateLimited", "Suspended", "Deleting", "Orphaned",
+    "PlatformError", "RateLimited", "Suspended", "DuplicateWorkload", "OperatorConflict", "Deleting", "Orphaned",
 ]
 # fmt: on
 
@@ -24,6 +24,8 @@ HEAL_BY_THEMSELVES = {
     "PlatformUnreachable": "outages end",
     "PlatformError": "it is tried again",
     "RateLimited": "the limit passes",
+    "DuplicateWorkload": "the operator deletes the duplicate",
+    "OperatorConflict": "it ends once the other operator writes nothing",
     "Deleting": "the deletion goes on",
 }
 OFFER_A_DECISION = {

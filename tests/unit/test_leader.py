@@ -73,6 +73,8 @@ class Link(Cluster):
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.went_back = asyncio.Event()
+        self._versions: dict[str, int] = {}
         self.trouble: str | Exception = ""
         """`hangs`, `deaf` (the request arrives, its answer does not) or the error that every request meets."""
         self.latency = 0.005

@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-from dataclasses import replace
-from datetime import timedelta
-from typing import Any, cast
+from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 
 from inferencekey_operator import conditions
-from inferencekey_operator.claims import Claims
 from inferencekey_operator.conditions import Report
 from inferencekey_operator.errors import ConfigurationError, PlatformFailure, Reason
-from inferencekey_operator.inferencekey.roster import Pace, Rosters
-from inferencekey_operator.keys import Key
 from inferencekey_operator.observe import (
-    Observed,
-    deny,
     drift_policy,
     find,
-    look_requested,
-    made_here,
-    observe,
     refuse_rivals,
     settled,
     stake,
 )
-from inferencekey_operator.serving import Serving
-from inferencekey_operator.settings import Settings
-from inferencekey_operator.status import HandledApproval
-from inferencekey_operator.store import Store
-from inferencekey_operator.watches import Secrets
+from inferencekey_operator.ownership import Origin, sent_hash
+from inferencekey_operator.safeguards import deny, look_requested
+from inferencekey_operator.status import Creation, HandledApproval
 from inferencekey_operator.workload import FINALIZER, OnDrift, TokenSecretRef, Workload
-from inferencekey_operator.world import AskedAgainError, Terms, World
+from inferencekey_operator.world import AskedAgainError
 from unit.builders import (
-    BORN,
     IDENTITY,
     NOW,
     PLATFORM,
@@ -48,82 +35,9 @@ from unit.builders import (
     at_rest,
     redeclared,
 )
-from unit.scripted_platform import REJECTED, ScriptedPlatform, now, row
+from unit.place import SECRET, Place, a_place
+from unit.scripted_platform import REJECTED, now, row
 from unit.virtual_time import virtual
-
-SECRET = {"INFERENCEKEY_SDK_TOKEN": TOKEN, "INFERENCEKEY_PROJECT": "prod"}
-
-
-class Place:
-    """The parts of the world that a look reads, real ones, over a platform of which each call is known."""
-
-    def __init__(self, **settings: Any) -> None:
-        self.platform = ScriptedPlatform(row("support-bot"))
-        self.namespaces: dict[str, str] = {}
-        self.secrets = Secrets(lambda _: None)
-        self.serving = Serving(lambda *_: None, 0.0)
-        self.store = Store()
-        self.freed: list[Key] = []
-        unused = cast("Any", None)
-        self.world = World(
-            settings=Settings(base_url=PLATFORM, **settings),
-            store=self.store,
-            reporter=unused,
-            secrets=self.secrets,
-            namespace_policies=self.namespaces.get,
-            rosters=Rosters(lambda _: self.platform, Pace(), changed=lambda *_: None, recovered=lambda _: None),
-            claims=Claims(self.store.get, self.freed.append),
-            publication=unused,
-            serving=self.serving,
-            recorder=unused,
-            terms=Terms(),
-        )
-
-    def put(self, data: dict[str, str], name: str = "inferencekey", namespace: str = "team-a") -> None:
-        """A Secret in a Workload's namespace."""
-        encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
-        self.secrets.put({"metadata": {"namespace": namespace, "name": name, "resourceVersion": "1"}, "data": encoded})
-
-    def stands(self, *workloads: Workload) -> None:
-        """The watch tells of `workloads`: this is how they stand now."""
-        for workload in workloads:
-            assert self.store.observe(body_of(workload))
-
-    async def look(self, workload: Workload) -> Observed:
-        """Observe `workload`."""
-        return await observe(self.world, workload)
-
-    @property
-    def lists(self) -> int:
-        """How many lists went out."""
-        return len(self.platform.times("list"))
-
-
-def body_of(workload: Workload) -> dict[str, Any]:
-    """The object that the API server has, as far as claims go by it."""
-    return {
-        "metadata": {
-            "namespace": workload.namespace,
-            "name": workload.name,
-            "uid": workload.uid,
-            "resourceVersion": workload.resource_version,
-            "generation": workload.generation,
-            "creationTimestamp": workload.creation_timestamp.isoformat(),
-            "finalizers": list(workload.finalizers),
-        },
-        "spec": {"model": workload.spec.model, "backend": workload.spec.backend},
-        "status": workload.status.to_wire(),
-    }
-
-
-async def a_place(**settings: Any) -> Place:
-    """One with the usual Secret and a Workload, some time after the start."""
-    place = Place(**settings)
-    place.put(SECRET)
-    place.stands(replace(a_workload(), resource_version="1"))
-    await asyncio.sleep(100)
-    return place
-
 
 # -- the policy ----------------------------------------------------------------------------------------------------
 
@@ -250,6 +164,8 @@ async def test_a_look() -> None:
     assert place.secrets.last_good("team-a", "inferencekey", "INFERENCEKEY_SDK_TOKEN", "prod") == SECRET
 
 
+DOUBT = Origin.DOUBT
+RECORD = Creation(time=NOW, sent=sent_hash({"name": "support-bot", "backend": "vllm", "model_name": "llama-3"}))
 OLDER = a_workload(uid="0")
 YOUNGER = a_workload(uid="1", namespace="team-b")
 
@@ -328,12 +244,12 @@ async def test_a_junk_token_squats_nothing() -> None:
 
 @virtual
 async def test_what_becomes_of_a_rival_during_a_look_counts() -> None:
-    """Its finalizer went up, or its id was recorded, after this one was looked at: asked again, the slug is taken."""
+    """Its creation was recorded, or its id, after this one was observed: asked again, the slug is taken."""
     place = await two_claimants()
     await place.look(YOUNGER)
     await place.look(OLDER)
 
-    begun = replace(YOUNGER, finalizers=(FINALIZER,), resource_version="101")
+    begun = replace(YOUNGER, status=replace(YOUNGER.status, creation=RECORD), resource_version="101")
     place.stands(begun)
 
     with pytest.raises(ConfigurationError, match="belongs to Workload team-b/support-bot"):
@@ -393,65 +309,80 @@ async def test_who_claims_another_slug_frees_the_one_it_had() -> None:
 
 # -- whose row it is -----------------------------------------------------------------------------------------------
 
-ROWS: list[tuple[str, dict[str, Any], list[dict[str, Any]], str | None, bool]] = [
-    ("the recorded one", {"recorded": "wl_1"}, [{}], "wl_1", True),
-    ("none at all", {"recorded": "wl_1"}, [], None, False),
-    ("found under the slug", {}, [{}], "wl_1", False),
-    ("made here, the answer was lost", {"begun": True}, [{"created_at": BORN}], "wl_1", True),
-    (
-        "made here, a minute of clocks apart",
-        {"begun": True},
-        [{"created_at": BORN - timedelta(seconds=60)}],
-        "wl_1",
-        True,
-    ),
-    ("older than that: found", {"begun": True}, [{"created_at": BORN - timedelta(seconds=61)}], "wl_1", False),
-    ("of unknown age", {"begun": True}, [{"created_at": None}], "wl_1", True),
-    ("without our finalizer it was not made here", {}, [{"created_at": NOW}], "wl_1", False),
-    ("the recorded id has another slug: not ours to touch", {"recorded": "wl_1"}, [{"slug": "other"}], None, False),
-    (
-        "the slug belongs to another row by now: found",
-        {"recorded": "wl_1", "begun": True},
-        [{"slug": "other"}, {"id": "wl_2"}],
-        "wl_2",
-        False,
-    ),
-    ("gone, and another one under the slug", {"recorded": "wl_9", "begun": True}, [{}], "wl_1", False),
+ROWS: list[tuple[str, dict[str, Any], list[dict[str, Any]], str | None, Origin]] = [
+    ("the recorded one", {"workload_id": "wl_1"}, [{}], "wl_1", Origin.OURS),
+    ("none at all", {"workload_id": "wl_1"}, [], None, Origin.FOUND),
+    ("found under the slug", {}, [{}], "wl_1", Origin.FOUND),
+    ("no id, and a creation on record", {"creation": RECORD}, [{}], "wl_1", Origin.OURS),
+    ("a creation on record, and a row of another model", {"creation": RECORD}, [{"model_name": "x"}], "wl_1", DOUBT),
+    ("gone, and another one under the slug", {"workload_id": "wl_9"}, [{}], "wl_1", Origin.FOUND),
+    ("that, though a record stands there", {"workload_id": "wl_9", "creation": RECORD}, [{}], "wl_1", Origin.FOUND),
+    ("a row of another project", {}, [{"project_slug": "staging"}], None, Origin.FOUND),
+    ("the project in another spelling", {}, [{"project_slug": "PROD"}], "wl_1", Origin.FOUND),
+    ("a row that is listed as deleted", {}, [{"deleted_at": "2026-03-02T10:41:32Z"}], None, Origin.FOUND),
 ]
 
 
-@pytest.mark.parametrize(("why", "workload", "rows", "expected", "known"), ROWS, ids=[row[0] for row in ROWS])
+async def listed(place: Place, rows: list[dict[str, Any]]) -> Any:
+    """A roster whose newest list has these rows."""
+    place.platform.rows = {}
+    place.platform.extra = [{**asdict(a_live()), "created_at": NOW.isoformat(), **changes} for changes in rows]
+    roster = place.roster()
+    await roster.look()
+    return roster
+
+
+@pytest.mark.parametrize(("why", "status", "rows", "expected", "origin"), ROWS, ids=[row[0] for row in ROWS])
 def test_whose_row_it_is(
-    why: str, workload: dict[str, Any], rows: list[dict[str, Any]], expected: str | None, known: bool
+    why: str, status: dict[str, Any], rows: list[dict[str, Any]], expected: str | None, origin: Origin
 ) -> None:
-    """By the recorded id and our slug; without an id, by our finalizer and its age. What we made is never found."""
+    """By the recorded id; without an id, by our slug and the record of a creation. Our finalizer proves nothing."""
 
     @virtual
     async def check() -> None:
         place = await a_place()
-        place.platform.rows = {str(number): a_live(**changes) for number, changes in enumerate(rows)}
-        declared = a_workload(finalizers=(FINALIZER,) if workload.get("begun") else ())
-        declared = agreed(declared, workload_id=workload.get("recorded"))
-        roster = place.world.rosters.use("a", PLATFORM, "prod", TOKEN)
-        await roster.look()
+        roster = await listed(place, rows)
+        for finalizers in ((), (FINALIZER,)):
+            workload = a_workload(finalizers=finalizers)
+            workload = replace(workload, status=replace(workload.status, **status))
 
-        found, is_known = find(declared, IDENTITY, roster)
+            found, whose = find(place.world, workload, IDENTITY, roster)
 
-        assert (found and found.id, is_known) == (expected, known), why
+            assert (found and found.id, whose) == (expected, origin), why
 
     check()
 
 
-@pytest.mark.parametrize(
-    ("begun", "age", "made"),
-    [(True, 0, True), (True, 60, True), (True, 61, False), (True, None, True), (False, 0, False)],
-)
-def test_made_here(begun: bool, age: int | None, made: bool) -> None:
-    """Our finalizer is the record of a creation; a row that is older than the Workload was there before it."""
-    workload = a_workload(finalizers=(FINALIZER,) if begun else ())
-    created = None if age is None else BORN - timedelta(seconds=age)
+@virtual
+async def test_a_record_that_made_nothing_proves_nothing() -> None:
+    """This process wrote it, and the platform refused the creation: a row that appears then is someone else's."""
+    place = await a_place()
+    roster = await listed(place, [{}])
+    workload = replace(a_workload(), status=replace(a_workload().status, creation=RECORD))
+    assert find(place.world, workload, IDENTITY, roster)[1] is Origin.OURS
 
-    assert made_here(workload, a_live(created_at=created)) is made
+    place.memory(workload).void = True
+
+    assert find(place.world, workload, IDENTITY, roster)[1] is Origin.FOUND
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"slug": "other"}, 'slug of workload wl_1 was changed on the platform, from "support-bot" to "other"'),
+        ({"project_slug": "staging"}, 'project of workload wl_1 was changed on the platform, from "prod" to "staging"'),
+    ],
+)
+@virtual
+async def test_a_recorded_workload_that_moved(row: dict[str, Any], words: str) -> None:
+    """Under another slug, or in another project, it is not ours to touch, and nothing is created in its place."""
+    place = await a_place()
+    roster = await listed(place, [row, {"id": "wl_2"}] if "slug" in row else [row])
+
+    with pytest.raises(ConfigurationError, match=words) as caught:
+        find(place.world, agreed(a_workload()), IDENTITY, roster)
+
+    assert caught.value.reason is Reason.IDENTITY_CHANGED
 
 
 # -- how new a list must be ----------------------------------------------------------------------------------------
@@ -514,14 +445,15 @@ async def test_after_a_write_that_was_lost_a_newer_list_is_needed() -> None:
 
 @virtual
 async def test_the_list_that_confirms_an_absence_is_late_enough() -> None:
-    """Two seconds after the one that began it, waited for here."""
+    """It begins after the moment from which on a list can tell more, and until then the last one will do."""
     place = await a_place()
-    seen = await place.look(REST)
-    since = place.world.store.memory(REST.key).missing_since = seen.roster.began
+    await place.look(REST)
+    place.memory(REST).recheck_from = later = now() + 40.0
 
-    again = await place.look(REST)
-
-    assert again.roster.began >= since + 2.0
+    assert (await place.look(REST)).roster.began < later
+    assert place.lists == 1
+    await asyncio.sleep(40.0)
+    assert (await place.look(REST)).roster.began > later
 
 
 @pytest.mark.parametrize(

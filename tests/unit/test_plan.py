@@ -1,4 +1,4 @@
-"""What to do, decided without doing it: the drift policies, the brakes, adoption, and plans that are approved."""
+"""What to do, decided without doing it: the drift policies, the safeguards, adoption, and plans that are approved."""
 
 from __future__ import annotations
 
@@ -259,7 +259,7 @@ def test_a_recorded_workload_under_another_id_is_found_again() -> None:
     assert plan.reason is Reason.PLAN_PENDING
 
 
-# -- the brakes ----------------------------------------------------------------------------------------------------
+# -- the safeguards ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("policy", OnDrift)

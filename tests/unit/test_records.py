@@ -32,9 +32,9 @@ WARN = OnDrift.WARN
 DRIFTED = a_live(model_name="theirs")
 
 
-def recorded(workload: Workload, live: Any, policy: OnDrift = OnDrift.RECONCILE, **brakes: Any) -> dict[str, Any]:
+def recorded(workload: Workload, live: Any, policy: OnDrift = OnDrift.RECONCILE, **safeguards: Any) -> dict[str, Any]:
     """What a whole look at `live` leaves about the row."""
-    situation = a_situation(workload, live, policy, **brakes)
+    situation = a_situation(workload, live, policy, **safeguards)
     plan = decide(situation)
     after = carried_out(plan, workload, live)
     assert after is not None
@@ -66,7 +66,7 @@ def test_the_row_becomes_this_workloads() -> None:
 
 
 @pytest.mark.parametrize(
-    ("workload", "live", "brakes", "adopted", "why"),
+    ("workload", "live", "safeguards", "adopted", "why"),
     [
         (a_workload(), None, {}, False, "it was made here"),
         (a_workload(), a_live(), {}, True, "it was there already"),
@@ -80,10 +80,10 @@ def test_the_row_becomes_this_workloads() -> None:
     ],
 )
 def test_what_was_made_and_what_was_found(
-    workload: Workload, live: Any, brakes: dict[str, Any], adopted: bool, why: str
+    workload: Workload, live: Any, safeguards: dict[str, Any], adopted: bool, why: str
 ) -> None:
     """What was made is deleted with its Workload one day, what was found is left: it must not be mixed up."""
-    assert recorded(workload, live, **brakes)["adopted"] is adopted, why
+    assert recorded(workload, live, **safeguards)["adopted"] is adopted, why
 
 
 def test_a_write_is_remembered_with_its_answer() -> None:

@@ -13,8 +13,10 @@ from weakref import WeakValueDictionary
 import pytest
 
 from inferencekey_operator.errors import OperatorError, PlatformFailure, Reason
+from inferencekey_operator.inferencekey.client import Deleted, ListAnswer
+from inferencekey_operator.inferencekey.own_writes import OwnWrites
 from inferencekey_operator.inferencekey.readiness import Phase
-from inferencekey_operator.inferencekey.roster import Bucket, Locks, Pace, Roster, Rosters
+from inferencekey_operator.inferencekey.roster import Bucket, Locks, Pace, Roster, Rosters, Shared
 from inferencekey_operator.inferencekey.wire import LiveWorkload
 from unit.builders import PLATFORM, SECRET_HALF, TOKEN
 from unit.scripted_platform import DOWN, LOST, REFUSED, REJECTED, ScriptedPlatform, limited, now, row
@@ -163,7 +165,7 @@ async def test_the_rows_that_moved_are_named_by_slug() -> None:
 
 @virtual
 async def test_rows_that_cannot_be_read_hold_their_slugs() -> None:
-    """A workload without an id is one all the same: creating its slug would make a twin."""
+    """A workload without an id is one all the same: creating its slug would make a duplicate."""
     platform = ScriptedPlatform(row("a"))
     platform.extra = [{"slug": "b"}, {"id": "wl_x"}, None]  # type: ignore[list-item]
     watcher = Watcher(platform)
@@ -231,8 +233,8 @@ async def test_a_list_that_began_before_a_write_does_not_undo_it() -> None:
 
 
 @virtual
-async def test_the_next_list_is_believed_again() -> None:
-    """Also where it says, byte for byte, what the one under way said: somebody undid all of it in between."""
+async def test_a_list_is_believed_again_once_it_cannot_lag() -> None:
+    """Also where it says, byte for byte, what the one under way said: someone undid all of it in between."""
     platform = ScriptedPlatform(row("a"), row("b"))
     before = dict(platform.rows)
     watcher = Watcher(platform)
@@ -240,7 +242,10 @@ async def test_the_next_list_is_believed_again() -> None:
     await writes_during_a_list(watcher)
     watcher.changed.clear()
     platform.rows = before
+    await anew(watcher.roster)
+    assert watcher.changed == []
 
+    await asyncio.sleep(Pace().lag)
     await anew(watcher.roster)
 
     assert [watcher.roster.by_slug(slug) for slug in "abc"] == [row("a"), row("b"), None]
@@ -248,15 +253,15 @@ async def test_the_next_list_is_believed_again() -> None:
 
 
 @virtual
-async def test_a_twin_does_not_take_the_place_of_the_first() -> None:
+async def test_a_duplicate_does_not_take_the_place_of_the_first() -> None:
     """The platform made the slug unique: the row that had it keeps it here, too."""
     watcher = Watcher(ScriptedPlatform(row("a")))
     await watcher.roster.look()
 
-    twin = await watcher.roster.create({"slug": "a"})
+    duplicate = await watcher.roster.create({"slug": "a"})
 
-    assert (twin.slug, watcher.roster.by_slug("a")) == ("a-1", row("a"))
-    await watcher.roster.delete(twin.id)
+    assert (duplicate.slug, watcher.roster.by_slug("a")) == ("a-1", row("a"))
+    await watcher.roster.delete(duplicate.id)
     assert (watcher.roster.by_slug("a"), watcher.roster.by_slug("a-1")) == (row("a"), None)
 
 
@@ -274,7 +279,7 @@ async def test_a_workload_that_turns_out_to_be_gone() -> None:
     del platform.rows["b"]
 
     assert watcher.roster.by_slug("a") == row("a")
-    assert not await watcher.roster.delete("wl_b")
+    assert await watcher.roster.delete("wl_b") is Deleted.UNKNOWN
     assert watcher.roster.by_slug("b") == row("b")
 
 
@@ -328,7 +333,7 @@ async def test_a_slug_that_nobody_creates_has_no_lock() -> None:
         Pace(),
         changed=lambda *_: None,
         recovered=lambda _: None,
-        creating=locks,
+        shared=Shared(OwnWrites(40.0), locks),
     )
     order: list[str] = []
 
@@ -624,8 +629,8 @@ async def test_a_list_that_is_none_closes_the_gate() -> None:
     watcher.platform.extra = [{"id": "x", "slug": "y", "name": "\ud800"}]
     whole = watcher.platform.list_workloads
 
-    async def truncated(token: str, project: str) -> bytes:
-        return (await whole(token, project))[:-5]
+    async def truncated(token: str, project: str) -> ListAnswer:
+        return ListAnswer((await whole(token, project)).body[:-5])
 
     watcher.platform.list_workloads = truncated  # type: ignore[method-assign]
     with pytest.raises(PlatformFailure) as caught:
@@ -912,3 +917,142 @@ async def test_an_unforeseen_error_does_not_end_the_interval() -> None:
 
     assert fleet.changed == [{"a"}]
     assert tries < 60
+
+
+# -- rows that do not count ----------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_a_row_that_is_listed_as_deleted_is_gone() -> None:
+    """Its slug is free, and it is remembered that it was there; when it is no longer listed nothing moves."""
+    watcher = Watcher(ScriptedPlatform(row("a"), row("b")))
+    watcher.platform.extra = [{"id": "wl_c", "slug": "c", "deleted_at": "2026-03-02T10:41:32Z"}]
+    roster = watcher.roster
+    await roster.look()
+
+    assert (roster.by_slug("c"), roster.by_id("wl_c"), len(roster)) == (None, None, 2)
+    assert roster.deleted == {"c"}
+    assert roster.unreadable == frozenset()
+    assert watcher.changed == [{"a", "b"}]
+
+    watcher.platform.extra = []
+    await anew(roster)
+    assert roster.deleted == frozenset()
+    assert watcher.changed == [{"a", "b"}]
+
+
+@virtual
+async def test_a_row_that_becomes_deleted_is_news() -> None:
+    """Whoever has it declared is told."""
+    watcher = Watcher(ScriptedPlatform(row("a")))
+    await watcher.roster.look()
+    del watcher.platform.rows["a"]
+    watcher.platform.extra = [{"id": "wl_a", "slug": "a", "name": "a", "deleted_at": "2026-03-02T10:41:32Z"}]
+
+    await anew(watcher.roster)
+
+    assert watcher.changed == [{"a"}, {"a"}]
+
+
+@pytest.mark.parametrize("first", [True, False])
+@virtual
+async def test_a_row_of_another_project_has_no_slug_here(first: bool) -> None:
+    """In whatever order: a platform that lists more than it was asked for takes nobody's slug. Its id is known."""
+    ours, theirs = {"id": "wl_1", "slug": "a", "project_slug": "Prod"}, {"id": "wl_2", "slug": "a", "project_slug": "x"}
+    watcher = Watcher(ScriptedPlatform())
+    watcher.platform.extra = [ours, theirs] if first else [theirs, ours]
+    watcher.platform.extra.append({"id": "wl_3", "slug": "a-1", "project_slug": "x"})
+    roster = watcher.roster
+    await roster.look()
+
+    found = roster.by_slug("a")
+    assert found is not None
+    assert found.id == "wl_1"
+    assert [each.id for each in roster.all_of("a")] == ["wl_1"]
+    assert [each.id for each in roster.rows] == ["wl_1"]
+    assert roster.by_id("wl_2") is not None
+
+
+@virtual
+async def test_two_rows_of_one_slug() -> None:
+    """While a list lags there may be two; both are known."""
+    watcher = Watcher(ScriptedPlatform())
+    slugs = {"wl_1": "a", "wl_2": "a", "wl_3": "a-1", "wl_4": "a-12", "wl_5": "a-b", "wl_6": "a-1-1", "wl_7": "ab-1"}
+    watcher.platform.extra = [{"id": each, "slug": slug} for each, slug in slugs.items()]
+    await watcher.roster.look()
+
+    assert [each.id for each in watcher.roster.all_of("a")] == ["wl_1", "wl_2"]
+
+
+# -- what several rosters share ------------------------------------------------------------------------------------
+
+
+class Credentials(ScriptedPlatform):
+    """A platform that takes any token and any project."""
+
+    async def list_workloads(self, token: str, project: str) -> ListAnswer:
+        """The same rows for all."""
+        return await super().list_workloads(TOKEN, "prod")
+
+
+def rosters_of(platform: ScriptedPlatform, pace: Pace) -> Rosters:
+    """All rosters of a process."""
+    return Rosters(lambda _: platform, pace, changed=lambda *_: None, recovered=lambda _: None)
+
+
+@virtual
+async def test_the_rate_is_one_credentials_over_all_its_projects() -> None:
+    """A credential that is good for many projects is limited as one; another one has a rate of its own."""
+    platform = Credentials()
+    rosters = rosters_of(platform, Pace(interval=3600.0, rate=1.0, burst=2.0))
+    other = TOKEN.replace("a1", "b1")
+    users = [rosters.use(f"p{number}", PLATFORM, f"p{number}", TOKEN) for number in range(4)]
+
+    await asyncio.gather(*(each.look() for each in users))
+    assert sorted(platform.times("list")) == pytest.approx([0.0, 0.0, 1.0, 2.0])
+
+    began = now()
+    await rosters.use("another", PLATFORM, "p0", other).look()
+    assert platform.times("list")[-1] == pytest.approx(began)
+    rosters.close()
+
+
+@virtual
+async def test_a_rate_outlives_a_roster_while_another_one_has_its_credential() -> None:
+    """And goes with the last of them."""
+    platform = Credentials()
+    rosters = rosters_of(platform, Pace(interval=3600.0, rate=1.0, burst=1.0))
+    first, second = (rosters.use(name, PLATFORM, name, TOKEN) for name in ("p0", "p1"))
+    await first.look()
+    rosters.leave("p0")
+    await second.look()
+    assert platform.times("list")[-1] == pytest.approx(1.0)
+    assert len(rosters._buckets) == 1
+
+    rosters.close()
+    del first, second
+    await asyncio.sleep(0)
+    assert len(rosters._buckets) == 0
+
+
+@virtual
+async def test_a_write_with_one_credential_is_known_with_all() -> None:
+    """Two Secrets of one project: what was deleted with one is not listed as there with the other, though it lags."""
+    platform = Credentials(row("a"))
+    rosters = rosters_of(platform, Pace(interval=3600.0))
+    one = rosters.use("one", PLATFORM, "prod", TOKEN)
+    other = rosters.use("other", PLATFORM, "prod", TOKEN.replace("a1", "b1"))
+    elsewhere = rosters.use("elsewhere", PLATFORM, "staging", TOKEN)
+    for each in (one, other, elsewhere):
+        await each.look()
+    await one.delete("wl_a")
+    platform.rows["a"] = row("a")
+
+    for each in (one, other, elsewhere):
+        await anew(each)
+
+    assert [each.by_slug("a") for each in (one, other, elsewhere)] == [None, None, row("a")]
+    await asyncio.sleep(Pace().lag)
+    await anew(other)
+    assert other.by_slug("a") == row("a")
+    rosters.close()

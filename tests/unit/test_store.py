@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from inferencekey_operator.keys import Key
-from inferencekey_operator.store import MOST_GONE, Store, key_of
+from inferencekey_operator.store import MOST_GONE, Memory, Store, key_of
 from inferencekey_operator.workload import FINALIZER
 from unit.virtual_time import virtual
 
@@ -112,11 +113,11 @@ async def test_what_went_is_forgotten() -> None:
     """With all that was remembered of it."""
     store = Store()
     store.observe(body(5))
-    store.memory(KEY).missing_since = 1.0
+    store.memory(KEY).absent_since = 1.0
 
     assert store.forget(KEY, "u-1")
     assert (store.get(KEY), len(store), store.key_of_uid("u-1")) == (None, 0, None)
-    assert store.memory(KEY).missing_since is None
+    assert store.memory(KEY).absent_since is None
     assert not store.forget(KEY, "u-1")
 
 
@@ -227,10 +228,118 @@ async def test_a_look_that_outlives_its_workload_leaves_nothing_behind() -> None
     store = Store()
     store.observe(body(5))
     store.forget(KEY, "u-1")
-    store.memory(KEY).twin = "wl_1"
-    assert store.memory(KEY).twin is None
+    store.memory(KEY).duplicate = "wl_1"
+    assert store.memory(KEY).duplicate is None
 
     store.observe(body(9, uid="u-2"))
-    assert store.memory(KEY).twin is None
-    store.memory(KEY).twin = "wl_2"
-    assert store.memory(KEY).twin == "wl_2"
+    assert store.memory(KEY).duplicate is None
+    store.memory(KEY).duplicate = "wl_2"
+    assert store.memory(KEY).duplicate == "wl_2"
+
+
+# -- what is left of a Workload that vanished -----------------------------------------------------------------------
+
+
+def left_behind(store: Store) -> tuple[Key, Memory]:
+    """The object went, and what is left of it is kept with what was remembered."""
+    workload, memory = store.get(KEY), store.memory(KEY)
+    assert workload is not None
+    store.forget(KEY, "u-1")
+    left = replace(workload, vanished=True)
+    store.keep_the_vanished(left, memory)
+    return left.key, memory
+
+
+@virtual
+async def test_what_is_left_of_one_that_vanished() -> None:
+    """It is found under a key that has its uid, with its memory, and is none of the Workloads."""
+    store = Store()
+    store.observe(body(5, status={"workloadId": "wl_1"}))
+    store.memory(KEY).duplicate = "wl_2"
+    key, memory = left_behind(store)
+
+    left = store.get(key)
+    assert left is not None
+    assert left.vanished
+    assert key == Key("team-a", "support-bot/u-1")
+    assert store.memory(key) is memory
+    assert memory.duplicate == "wl_2"
+    assert store.vanished == (key,)
+    assert (store.get(KEY), len(store), list(store), list(store.with_id("wl_1"))) == (None, 0, [], [])
+    assert store.current(left)
+
+
+@virtual
+async def test_a_successor_has_nothing_of_one_that_vanished() -> None:
+    """It has the name, and neither the memory nor the key; either may go without the other."""
+    store = Store()
+    store.observe(body(5))
+    store.memory(KEY).made = "wl_1"
+    key, memory = left_behind(store)
+    store.observe(body(9, uid="u-2"))
+
+    assert store.memory(KEY) is not memory
+    assert store.memory(KEY).made is None
+    store.drop_the_vanished(key)
+    assert (store.get(key), store.vanished) == (None, ())
+    assert store.get(KEY) is not None
+    assert store.memory(key).made is None
+
+
+@virtual
+async def test_two_that_vanished_one_after_the_other() -> None:
+    """Each is seen to."""
+    store = Store()
+    store.observe(body(5))
+    first, _ = left_behind(store)
+    store.observe(body(9, uid="u-2"))
+    workload = store.get(KEY)
+    assert workload is not None
+    memory = store.memory(KEY)
+    store.forget(KEY, "u-2")
+    store.keep_the_vanished(replace(workload, vanished=True), memory)
+
+    assert store.vanished == (first, Key("team-a", "support-bot/u-2"))
+
+
+@virtual
+async def test_the_newest_version_that_was_seen() -> None:
+    """It never grows smaller, whatever goes."""
+    store = Store()
+    assert store.newest == 0
+    store.observe(body(9))
+    store.observe(body(5, name="another", uid="u-2"))
+    store.observe(body("opaque", name="third", uid="u-3"))
+    store.forget(KEY)
+    assert store.newest == 9
+
+
+@virtual
+async def test_a_record_that_someone_else_wrote_is_dated() -> None:
+    """By when it was first seen; what was known of a former record says nothing of it."""
+    store = Store()
+    store.observe(body(5))
+    await asyncio.sleep(10)
+    memory = store.memory(KEY)
+    memory.posted = memory.void = True
+    store.observe(body(6, status={"workloadId": "wl_1"}))
+    assert (memory.record_seen, memory.posted, memory.void) == (None, True, True)
+
+    store.observe(body(7, status={"creation": {"sent": "0123456789abcdef"}}))
+    assert (memory.record_seen, memory.posted, memory.void) == (10.0, False, False)
+
+    await asyncio.sleep(10)
+    memory.posted = True
+    store.observe(body(8, status={"creation": {"sent": "0123456789abcdef"}, "plansApplied": 1}))
+    assert (memory.record_seen, memory.posted) == (10.0, True)
+
+
+@virtual
+async def test_that_our_finalizer_was_seen_is_remembered() -> None:
+    """Whoever takes it off leaves the operator with the work that it stood for."""
+    store = Store()
+    store.observe(body(5))
+    assert not store.memory(KEY).guarded
+    store.observe(body(6, finalizers=[FINALIZER]))
+    store.observe(body(7))
+    assert store.memory(KEY).guarded

@@ -15,10 +15,10 @@ from inferencekey_operator.leader import LeadershipLostError
 from inferencekey_operator.leadership import Leadership
 from inferencekey_operator.settings import Settings
 from inferencekey_operator.shards import shard_of
-from inferencekey_operator.workload import FINALIZER
+from inferencekey_operator.status import Creation
 from inferencekey_operator.world import AskedAgainError, Terms
 from unit.builders import a_workload, at_rest
-from unit.test_observe import Place, body_of
+from unit.place import Place, body_of
 from unit.virtual_time import virtual
 
 SHARDS = 4
@@ -101,10 +101,10 @@ async def test_what_was_half_known_is_seen_anew() -> None:
     """Another replica may have made meanwhile what was missing once."""
     process = Process()
     memory = process.place.store.memory(KEYS[1])
-    memory.missing_since = memory.denied_since = 0.0
+    memory.absent_since = memory.denied_since = 0.0
     await asyncio.sleep(50)
     process.controller.begin(1, settled_in=0.0)
-    assert (memory.missing_since, memory.denied_since, memory.seen) == (None, None, 50.0)
+    assert (memory.absent_since, memory.denied_since, memory.seen) == (None, None, 50.0)
 
 
 @virtual
@@ -142,9 +142,10 @@ async def test_a_write_is_asked_for_of_its_own_shard() -> None:
 )
 @virtual
 async def test_what_another_process_may_have_begun(memory: dict[str, Any], waits: float) -> None:
-    """A finalizer without an id: what we remember of a former term tells nothing of what was begun since."""
+    """A record without an id: what we remember of a former term tells nothing of what was begun since."""
     place = Place(create_settle=40.0, client_timeout=10.0)
-    workload = a_workload(finalizers=(FINALIZER,))
+    workload = a_workload()
+    workload = replace(workload, status=replace(workload.status, creation=Creation()))
     place.stands(workload)
     await asyncio.sleep(100)
     place.world.terms.of_shard[0].began = place.world.terms.of_shard[0].creates_from = 100.0

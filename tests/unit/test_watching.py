@@ -62,6 +62,21 @@ class Kopf:
 
     kubernetes: Kubernetes = field(default_factory=Kubernetes)
     told: list[tuple[str | None, list[Key]]] = field(default_factory=list)
+    newest: int = 0
+
+    def version(self, body: Mapping[str, Any]) -> int:
+        """No object was seen before."""
+        return 0
+
+    @property
+    def world(self) -> Kopf:
+        """In the place of the controller's world."""
+        return self
+
+    @property
+    def store(self) -> Kopf:
+        """In the place of its store, which says what the newest version is that was seen."""
+        return self
 
     async def workloads_listed(self, everything: AsyncIterator[Mapping[str, Any]], namespace: str | None) -> None:
         """In the controller's place."""
@@ -145,3 +160,14 @@ async def test_what_is_no_list_passes(path: str, query: dict[str, str]) -> None:
         await kopf.gets(path, **query)
 
         assert kopf.told == []
+
+
+async def test_a_list_of_a_former_time_is_not_believed() -> None:
+    """A list that is older than what was seen shows an API server that went back; it tells nothing of Workloads."""
+    kopf = Kopf(newest=1_000)
+    async with kopf.running() as watch:
+        with pytest.raises(aiohttp.ClientConnectionError, match="older than what was seen"):
+            await kopf.gets(ALL)
+
+        assert not watch.listed.is_set()
+        assert watch._cluster.went_back.is_set()

@@ -104,6 +104,80 @@ def test_a_list_comes_in_three_shapes(body: bytes, workloads: tuple[wire.LiveWor
     assert wire.parse_list(body) == workloads
 
 
+ENVELOPES = ("pagination", "page_info", "meta", "links")
+CONTINUED = [
+    {"next_cursor": "c2"},
+    {"next_page": 2},
+    {"next_page_token": "t"},
+    {"next": "https://api.inferencekey.com/?page=2"},
+    {"has_more": True},
+    {"has_next": True},
+    {"total": 2},
+    {"total_count": 5},
+]
+WHOLE: list[dict[str, Any]] = [
+    {"next_cursor": None},
+    {"next_cursor": ""},
+    {"next_page": 0},
+    {"next": {}},
+    {"has_more": False},
+    {"total": 1},
+    {"total": 0},
+    {"total_count": "7"},
+    {"total": True},
+    {"total": 1.5},
+    {"page": 1, "per_page": 50},
+    {"anything": {"next": "x"}},
+]
+
+
+def paged(around: Any, rows: Any) -> list[bytes]:
+    """An answer with something beside its rows: in each envelope, before and after, for either reader."""
+    inside = [{name: around} for name in ENVELOPES]
+    documents = [{"workloads": rows, **each} for each in (around, *inside)]
+    documents += [{**each, "workloads": rows} for each in (around, *inside)]
+    return [form for each in documents for form in (encoded(each), b"\xef\xbb\xbf" + encoded(each))]
+
+
+@pytest.mark.parametrize("around", CONTINUED, ids=str)
+def test_one_page_of_several_is_refused(around: dict[str, Any]) -> None:
+    """What a page lacks is not absent: something would be created twice."""
+    for body in paged(around, [FULL]):
+        assert "one page of several" in str(read_or_refused(body)), body
+
+
+@pytest.mark.parametrize("around", WHOLE, ids=str)
+def test_a_list_that_says_it_is_whole(around: dict[str, Any]) -> None:
+    """No next page, and no more rows than are there; what is no number counts nothing."""
+    for body in paged(around, [FULL]):
+        assert wire.parse_list(body) == (READ,), body
+
+
+def test_rows_that_a_page_does_not_count() -> None:
+    """A total over an empty answer, or over null, is a page all the same."""
+    for rows in ([], None):
+        for body in paged({"total": 3}, rows):
+            assert "one page of several" in str(read_or_refused(body)), body
+
+
+@given(json_values)
+def test_whatever_stands_beside_the_rows_both_readers_agree(around: Any) -> None:
+    """The fast one and the patient one, with the same outcome; and neither stumbles."""
+    bodies = paged(around if isinstance(around, dict) else {"meta": around}, [FULL])
+    outcomes = [read_or_refused(body) for body in bodies]
+    for fast, patient in zip(outcomes[::2], outcomes[1::2], strict=True):
+        assert fast == patient
+
+
+@pytest.mark.parametrize(
+    ("value", "deleted"),
+    [("2026-03-02T10:41:32Z", True), ("yesterday", True), (1, True), (True, True), (None, False), ("", False)],
+)
+def test_a_row_that_is_listed_as_deleted(value: Any, deleted: bool) -> None:
+    """Whatever its time is: some platforms list what they have deleted for a while."""
+    assert wire.parse_list(encoded([FULL | {"deleted_at": value}])) == (replace(READ, deleted=deleted),)
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -210,14 +284,17 @@ def test_the_slug_may_come_as_workload_slug() -> None:
     [
         ("2026-03-02T10:41:32Z", datetime(2026, 3, 2, 10, 41, 32, tzinfo=UTC)),
         ("2026-03-02T10:41:32.5+01:00", datetime(2026, 3, 2, 9, 41, 32, 500000, tzinfo=UTC)),
-        ("2026-03-02T10:41:32", datetime(2026, 3, 2, 10, 41, 32, tzinfo=UTC)),
+        ("2026-03-02T10:41:32", None),
+        ("0001-01-01T00:00:00Z", None),
+        ("2019-12-31T23:59:59Z", None),
+        ("9999-12-31T23:59:59-23:59", None),
         ("2026-03-02T10:41:32.123456789Z", datetime(2026, 3, 2, 10, 41, 32, 123456, tzinfo=UTC)),
         ("yesterday", None),
         (1772448092, None),
     ],
 )
 def test_times_are_read_with_their_zone(text: Any, moment: datetime | None) -> None:
-    """A time always has a zone, UTC where it names none; what is no time is None."""
+    """A time always has a zone. One without, one before the platform existed, and what is no time, are None."""
     assert wire.parse_list(encoded([FULL | {"created_at": text}]))[0].created_at == moment
 
 

@@ -13,6 +13,9 @@ import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import Enum
 from functools import lru_cache
 from http.cookiejar import CookieJar
 from importlib.metadata import version
@@ -44,7 +47,8 @@ PIECE = 256 * 1024
 EVENTS = "text/event-stream"
 
 Trace = Callable[[str, Mapping[str, Any]], Awaitable[None]]
-_ABOUT_TO_SEND = frozenset({"http11.send_request_headers.started", "http11.send_request_body.started"})
+_HEADERS_GO_OUT = "http11.send_request_headers.started"
+_BODY_GOES_OUT = "http11.send_request_body.started"
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 _HOW_LOST: tuple[tuple[type[Exception], str], ...] = (
@@ -101,6 +105,25 @@ def open_http(timeout: float = 10.0, *, ca_file: str | None = None, connections:
     return Lines(open_line, most=connections, patience=timeout / 2, keep=KEEP_ALIVE)
 
 
+class Deleted(Enum):
+    """What a DELETE came to."""
+
+    CONFIRMED = "confirmed"
+    """204: the workload is gone."""
+    ACCEPTED = "accepted"
+    """Another success, as 202: the platform deletes it later, or never."""
+    UNKNOWN = "unknown"
+    """404: the platform knows no such workload. Something in between may have said so, so a list has to agree."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListAnswer:
+    """The body of a list as it was sent, and the platform's time (`Date`); None without a readable one."""
+
+    body: bytes
+    date: datetime | None = None
+
+
 class PlatformClient:
     """The control plane of one platform. Holds no token, and no state but its connections, `lines`.
 
@@ -125,20 +148,42 @@ class PlatformClient:
         self._lines = lines
         self._write_deadline, self._list_deadline = write_deadline, list_deadline
         self._list_limit = list_limit
-        self._permitted = _asking(permit)
+        self._permitted = _asking(permit, _HEADERS_GO_OUT, _BODY_GOES_OUT)
+        self._permitted_without_body = _asking(permit, _HEADERS_GO_OUT)  # once they are out, it was sent
 
     def __repr__(self) -> str:
         return f"PlatformClient({self.base_url!r})"
 
-    async def list_workloads(self, token: str, project: str) -> bytes:
-        """Return the project's list as it was sent; `wire.parse_list` reads it.
+    async def list_workloads(self, token: str, project: str) -> ListAnswer:
+        """Return the project's list; `wire.Reader` reads its body.
 
         Raises:
             PlatformFailure: with the reason that the answer, or its absence, stands for.
             ConfigurationError: the token cannot be sent.
         """
         call = Call("list", "GET", wire.workloads_path(project), token, project)
-        return await self._json(call, self._list_deadline, self._list_limit)
+        async with answered(self._lines, self.base_url, call, self._list_deadline) as response:
+            expect_type(response, call)
+            if "next" in response.links:
+                raise wire.one_page_of_several()
+            return ListAnswer(await _whole(response, call, self._list_limit), _date(response))
+
+    async def exists(self, token: str, project: str, slug: str) -> bool:
+        """Whether the readiness route knows a workload of this slug: the only read that is of one workload.
+
+        Raises:
+            PlatformFailure: the route answered with another error than 404, or not at all.
+            ConfigurationError: the token cannot be sent.
+        """
+        call = Call("readiness", "GET", wire.readiness_path(project, slug), token, project, accept=EVENTS)
+        try:
+            async with answered(self._lines, self.base_url, call, self._write_deadline) as response:
+                expect_type(response, call)
+                return True
+        except PlatformFailure as error:
+            if error.status != 404:
+                raise
+            return False
 
     async def create(self, token: str, project: str, body: Mapping[str, Any]) -> wire.LiveWorkload:
         """Create a workload and return it: under another slug where the wanted one was taken.
@@ -162,27 +207,26 @@ class PlatformClient:
         call = Call("update", "PATCH", path, token, content=_encoded(body), trace=self._permitted)
         return wire.parse_workload(await self._json(call, self._write_deadline, ANSWER_LIMIT))
 
-    async def delete(self, token: str, workload_id: str) -> bool:
+    async def delete(self, token: str, workload_id: str) -> Deleted:
         """Delete a workload; one that is gone already is no error.
-
-        True where the platform confirmed it, False where it answered that it knows none (404): something in between
-        may have said so, so a list has to confirm that.
 
         Raises:
             PlatformFailure: `uncertain` when it may have been deleted.
             ConfigurationError: the token cannot be sent.
         """
-        call = Call("delete", "DELETE", wire.workload_path(workload_id), token, trace=self._permitted)
+        call = Call("delete", "DELETE", wire.workload_path(workload_id), token, trace=self._permitted_without_body)
         try:
             async with answered(self._lines, self.base_url, call, self._write_deadline) as response:
-                if response.status_code != 204:
+                body = await _beginning(response)
+                if response.status_code == 204:
+                    return Deleted.CONFIRMED
+                if body:
                     expect_type(response, call)
-                await _beginning(response)
+                return Deleted.ACCEPTED
         except PlatformFailure as error:
             if error.status != 404:
                 raise
-            return False
-        return True
+            return Deleted.UNKNOWN
 
     async def _json(self, call: Call, deadline: float, limit: int) -> bytes:
         async with answered(self._lines, self.base_url, call, deadline) as response:
@@ -317,9 +361,9 @@ def _request(base_url: str, call: Call, timeout: httpx.Timeout | None) -> httpx.
     )
 
 
-def _asking(permit: Callable[[], None]) -> Trace:
+def _asking(permit: Callable[[], None], *steps: str) -> Trace:
     async def trace(step: str, _: Mapping[str, Any]) -> None:
-        if step in _ABOUT_TO_SEND:
+        if step in steps:
             permit()
 
     return trace
@@ -402,6 +446,15 @@ async def _whole(response: httpx.Response, call: Call, limit: int) -> bytes:
                     uncertain=call.operation in WRITES,
                 )
     return bytes(body)
+
+
+def _date(response: httpx.Response) -> datetime | None:
+    """The platform's clock at the moment of the answer; None where no readable time is stated."""
+    try:
+        moment = parsedate_to_datetime(response.headers["date"])
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
 
 
 def _encoded(body: Mapping[str, Any]) -> bytes:

@@ -16,11 +16,14 @@ import logging
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterable, Iterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from inferencekey_operator.errors import Actor, OperatorError, PlatformFailure, Reason
+from inferencekey_operator.inferencekey.client import Deleted, ListAnswer
+from inferencekey_operator.inferencekey.own_writes import OwnWrites
 from inferencekey_operator.inferencekey.readiness import Phase
 from inferencekey_operator.inferencekey.wire import LiveWorkload, Reader
 
@@ -36,14 +39,18 @@ WRITES = 8
 _Name = tuple[str, str, bytes]
 Locks = WeakValueDictionary[str, asyncio.Lock]
 """By slug, for as long as somebody holds one or waits for it: slugs come and go for as long as the process lasts."""
-_Answer = TypeVar("_Answer", bound=LiveWorkload | bool)
+_Answer = TypeVar("_Answer", bound=LiveWorkload | Deleted)
 
 
 class Client(Protocol):
     """The calls of the platform, as `client.PlatformClient` makes them."""
 
-    async def list_workloads(self, token: str, project: str) -> bytes:
-        """The body of the project's list."""
+    async def list_workloads(self, token: str, project: str) -> ListAnswer:
+        """The project's list."""
+        ...
+
+    async def exists(self, token: str, project: str, slug: str) -> bool:
+        """Whether the readiness route knows a workload of this slug."""
         ...
 
     async def create(self, token: str, project: str, body: dict[str, Any]) -> LiveWorkload:
@@ -54,8 +61,8 @@ class Client(Protocol):
         """PATCH a workload."""
         ...
 
-    async def delete(self, token: str, workload_id: str) -> bool:
-        """DELETE a workload; False where the platform knows none."""
+    async def delete(self, token: str, workload_id: str) -> Deleted:
+        """DELETE a workload."""
         ...
 
     def phases(self, token: str, project: str, slug: str) -> AsyncGenerator[Phase, None]:
@@ -72,6 +79,8 @@ class Pace:
     """How long a refused credential is left alone; a new token is another roster, and is tried at once."""
     rate: float = 200.0
     burst: float = 400.0
+    lag: float = 40.0
+    """How long a list may lag behind a write."""
 
 
 class Bucket:
@@ -91,12 +100,24 @@ class Bucket:
             await asyncio.sleep(-self._level / self._rate)
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all credentials of one project share: the locks of slugs, and what was written."""
+
+    writes: OwnWrites
+    creating: Locks = field(default_factory=WeakValueDictionary)
+
+
+async def _nothing() -> None:
+    """What there is to do before a POST, mostly."""
+
+
 class Roster:
     """The rows of one project, as one credential sees them, and the calls that change them.
 
     `changed` is called with the slugs of rows that a list showed new, gone or different; `troubled` once when lists
-    begin to fail; `recovered` when the platform answers again. `creating` holds the locks of slugs, which all
-    credentials of a project share.
+    begin to fail; `recovered` when the platform answers again. `shared` is what all credentials of the project share,
+    `bucket` what all projects of the credential share.
     """
 
     def __init__(
@@ -110,32 +131,36 @@ class Roster:
         changed: Callable[[Roster, Iterable[str]], None],
         recovered: Callable[[Roster], None],
         troubled: Callable[[Roster, OperatorError], None] = lambda roster, error: None,
-        creating: Locks | None = None,
+        shared: Shared | None = None,
+        bucket: Bucket | None = None,
     ) -> None:
         self.base_url, self.project = base_url, project
         self._client, self._token, self._pace = client, token, pace
         self._changed, self._recovered, self._troubled = changed, recovered, troubled
-        self._bucket = Bucket(pace.rate, pace.burst)
+        self._bucket = Bucket(pace.rate, pace.burst) if bucket is None else bucket
+        self._shared = Shared(OwnWrites(pace.lag)) if shared is None else shared
         self._places = asyncio.Semaphore(WRITES)
         self._rows: dict[str, LiveWorkload] = {}
         self._by_slug: dict[str, str] = {}
         self._reader = Reader()
         self._digest: bytes | None = None
-        self._corrections: dict[str, tuple[float, LiveWorkload | None]] = {}
         self._flight: asyncio.Task[None] | None = None
-        self._creating: Locks = WeakValueDictionary() if creating is None else creating
         self._duration = 0.0
         self._trouble: OperatorError | None = None
         self._troubles = 0
         self._closed_at = self._closed_until = float("-inf")
         self.began = float("-inf")
         """When the newest complete list began, in the loop's time."""
+        self.date: datetime | None = None
+        """The platform's time of that list."""
         self.uncertain_since = float("-inf")
         """When a write was last lost: what is created after it needs a newer list."""
         self.down = False
         """Whether the last list failed: nobody can look, and all wait for the next one."""
         self.unreadable: frozenset[str] = frozenset()
         """Slugs that are taken by rows which could not be read."""
+        self.deleted: frozenset[str] = frozenset()
+        """Slugs of rows that the platform lists as deleted."""
         self._born = asyncio.get_running_loop().time()
 
     def __repr__(self) -> str:
@@ -164,9 +189,32 @@ class Roster:
         return self._rows.get(workload_id)
 
     def by_slug(self, slug: str) -> LiveWorkload | None:
-        """The row with this slug."""
+        """The row of this project with this slug; of several, the one that was listed last."""
         found = self._by_slug.get(slug)
         return self._rows.get(found) if found else None
+
+    def all_of(self, slug: str) -> tuple[LiveWorkload, ...]:
+        """All rows of this project with this slug: there may be two while a list lags."""
+        return tuple(row for row in self._rows.values() if row.slug == slug and self.owns(row))
+
+    @property
+    def rows(self) -> Iterator[LiveWorkload]:
+        """All rows of this project."""
+        return (row for row in self._rows.values() if self.owns(row))
+
+    def owns(self, row: LiveWorkload) -> bool:
+        """Whether a row is of this project, as far as the platform says."""
+        return row.project_slug is None or row.project_slug.casefold() == self.project.casefold()
+
+    @property
+    def answers_unreadably(self) -> bool:
+        """Whether lists fail since they are answered, but not as the contract has it: writes may work."""
+        error = self._trouble
+        return (
+            isinstance(error, PlatformFailure)
+            and error.reason is Reason.PLATFORM_ERROR
+            and (error.status is None or error.status < 300)
+        )
 
     async def look(self, after: float = float("-inf")) -> None:
         """Returns once the newest list began after `after`. Whoever waits at the same moment shares one list.
@@ -212,23 +260,37 @@ class Roster:
 
     def creation(self, slug: str) -> asyncio.Lock:
         """Held from the look to the POST: creations of one slug never overlap, whatever credentials they have."""
-        return self._creating.setdefault(slug, asyncio.Lock())
+        return self._shared.creating.setdefault(slug, asyncio.Lock())
 
-    async def create(self, body: dict[str, Any]) -> LiveWorkload:
-        """POST. A failure that may have been carried out makes the roster uncertain."""
-        return await self._write(lambda: self._client.create(self._token, self.project, body))
+    async def create(self, body: dict[str, Any], prepare: Callable[[], Awaitable[None]] = _nothing) -> LiveWorkload:
+        """POST, right after `prepare` in the same place of the queue. A failure that may have been carried out makes
+        the roster uncertain.
+        """
+
+        async def prepared() -> LiveWorkload:
+            await prepare()
+            return await self._client.create(self._token, self.project, body)
+
+        return await self._write(prepared)
 
     async def update(self, workload_id: str, body: dict[str, Any]) -> LiveWorkload:
         """PATCH. That there is none a list has to confirm: a row that was taken out, and is listed again, is news."""
         return await self._write(lambda: self._client.update(self._token, workload_id, body))
 
-    async def delete(self, workload_id: str) -> bool:
-        """DELETE; False where the platform says that it knows none, which a list has to confirm."""
-
-        confirmed = await self._write(lambda: self._client.delete(self._token, workload_id))
-        if confirmed:
+    async def delete(self, workload_id: str) -> Deleted:
+        """DELETE; anything but `CONFIRMED` a list has to confirm. It is sent though lists cannot be read."""
+        outcome = await self._write(
+            lambda: self._client.delete(self._token, workload_id), gated=not self.answers_unreadably
+        )
+        if outcome is Deleted.CONFIRMED:
             self._correct(workload_id, None)
-        return confirmed
+        return outcome
+
+    async def exists(self, slug: str) -> bool:
+        """Whether the readiness route knows this slug, which no list says for sure while lists lag."""
+        await self._pass_the_gate()
+        await self._bucket.take()
+        return await self._client.exists(self._token, self.project, slug)
 
     async def phases(self, slug: str) -> AsyncGenerator[Phase, None]:
         """One readiness stream of a workload; raises at once while the gate is closed."""
@@ -243,9 +305,10 @@ class Roster:
         if self._trouble is not None:
             await self.look(self._closed_until)
 
-    async def _write(self, call: Callable[[], Awaitable[_Answer]]) -> _Answer:
+    async def _write(self, call: Callable[[], Awaitable[_Answer]], *, gated: bool = True) -> _Answer:
         async with self._places:
-            await self._pass_the_gate()
+            if gated:
+                await self._pass_the_gate()
             await self._bucket.take()
             try:
                 answer = await call()
@@ -272,8 +335,8 @@ class Roster:
         await self._bucket.take()
         began = loop.time()
         try:
-            body = await self._client.list_workloads(self._token, self.project)
-            changed = self._take_over(body, began)
+            answer = await self._client.list_workloads(self._token, self.project)
+            changed = self._take_over(answer.body, began)
         except OperatorError as error:
             was_down, self.down = self.down, True
             self._close(error)
@@ -283,36 +346,32 @@ class Roster:
         finally:
             self._flight = None
         self._duration = loop.time() - began
-        self.began = began
+        self.began, self.date = began, answer.date
         self.down = False
         self._open(began)
         if changed:
             self._changed(self, changed)
 
     def _take_over(self, body: bytes, began: float) -> set[str]:
-        """Replace the rows by the list's, but for what we wrote since it began; the slugs that moved."""
-        self._corrections = {key: seen for key, seen in self._corrections.items() if seen[0] >= began}
-        digest = hashlib.sha256(body).digest()
-        if digest == self._digest and not self._corrections:
+        """Replace the rows by the list's, but for what we wrote too short a time ago; the slugs that moved."""
+        digest, pending = hashlib.sha256(body).digest(), self._shared.writes.pending(began)
+        if digest == self._digest and not pending:
             return set()
         listing = self._reader.read(body)
         self.unreadable = listing.slugs_without_id
-        rows = {row.id: row for row in listing.workloads}
-        for workload_id, (_, row) in self._corrections.items():
-            if row is None:
-                rows.pop(workload_id, None)
-            else:
-                rows[workload_id] = row
+        self.deleted = frozenset(row.slug for row in listing.workloads if row.deleted)
+        rows = {row.id: row for row in listing.workloads if not row.deleted}
+        self._shared.writes.lay_over(rows, began)
         moved = _moved(self._rows, rows)
         self._rows = rows
-        self._by_slug = {row.slug: row.id for row in rows.values()}
-        self._digest = None if self._corrections else digest
+        self._by_slug = {row.slug: row.id for row in rows.values() if self.owns(row)}
+        self._digest = None if pending else digest
         return moved
 
     def _correct(self, workload_id: str, row: LiveWorkload | None) -> None:
         self._digest = None
-        self._corrections[workload_id] = (asyncio.get_running_loop().time(), row)
         old = self._rows.pop(workload_id, None)
+        self._shared.writes.wrote(workload_id, row, asyncio.get_running_loop().time(), before=old)
         if old is not None and self._by_slug.get(old.slug) == workload_id:
             del self._by_slug[old.slug]
         if row is not None:
@@ -405,7 +464,8 @@ class Rosters:
         self._ticks: dict[_Name, asyncio.Task[None]] = {}
         self._users: dict[_Name, set[Hashable]] = {}
         self._used: dict[Hashable, _Name] = {}
-        self._creating: dict[tuple[str, str], Locks] = {}
+        self._shared: dict[tuple[str, str], Shared] = {}
+        self._buckets: WeakValueDictionary[bytes, Bucket] = WeakValueDictionary()
 
     def use(self, user: Hashable, base_url: str, project: str, token: str) -> Roster:
         """The roster that stands for this credential in this project; the one that `user` had before is left."""
@@ -432,6 +492,12 @@ class Rosters:
             del self._users[name]
             self._rosters.pop(name).close()
             self._ticks.pop(name).cancel()
+            asyncio.get_running_loop().call_later(self._pace.lag, self._forget, name[:2])
+
+    def _forget(self, place: tuple[str, str]) -> None:
+        """What the credentials of a project shared, where none is used any more and no list can lack a write."""
+        if not any(name[:2] == place for name in self._rosters):
+            self._shared.pop(place, None)
 
     def users(self, roster: Roster) -> tuple[Hashable, ...]:
         """Who uses this roster."""
@@ -451,7 +517,8 @@ class Rosters:
             self.leave(user)
 
     def _open(self, name: _Name, token: str) -> Roster:
-        base_url, project, _ = name
+        base_url, project, credential = name
+        bucket = self._buckets.setdefault(credential, Bucket(self._pace.rate, self._pace.burst))
         roster = self._rosters[name] = Roster(
             self._client(base_url),
             base_url,
@@ -461,7 +528,8 @@ class Rosters:
             changed=self._changed,
             recovered=self._recovered,
             troubled=self._troubled,
-            creating=self._creating.setdefault((base_url, project), WeakValueDictionary()),
+            shared=self._shared.setdefault((base_url, project), Shared(OwnWrites(self._pace.lag))),
+            bucket=bucket,
         )
         self._ticks[name] = asyncio.create_task(self._tick(roster), name=f"interval of {project}")
         return roster

@@ -28,6 +28,7 @@ __all__ = [
     "LiveWorkload",
     "Reader",
     "failure",
+    "one_page_of_several",
     "parse_list",
     "parse_workload",
     "read_list",
@@ -51,6 +52,11 @@ memory of its letters, and all together seconds, in which nobody else is looked 
 
 _SPLIT = msgspec.json.Decoder(list[msgspec.Raw] | dict[str, msgspec.Raw] | None)
 _SPLIT_AGAIN = msgspec.json.Decoder(list[msgspec.Raw] | None)
+_EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
+"""No workload is older than the platform: an earlier time is a default that nobody set."""
+_MORE_PAGES = ("next_cursor", "next_page", "next_page_token", "next", "has_more", "has_next")
+_TOTALS = ("total", "total_count")
+_ENVELOPES = ("pagination", "page_info", "meta", "links")
 _UNBOUNDED = frozenset((float("inf"), float("-inf")))
 """What `1e999` is read as, and what no JSON can say again."""
 
@@ -77,6 +83,9 @@ class LiveWorkload:
     execution_policy_config: dict[str, Any] = field(default_factory=dict)
     project_slug: str | None = None
     created_at: datetime | None = None
+    """By the platform's clock; None where it has no time zone, or cannot be right."""
+    deleted: bool = False
+    """Whether the platform lists it as deleted (`deleted_at`)."""
     unread: bool = False
     """Whether one of the configurations is empty here because it is beyond reason."""
 
@@ -90,7 +99,7 @@ class Listing:
     skipped: int = 0
     """How many rows have not."""
     slugs_without_id: frozenset[str] = frozenset()
-    """Slugs of skipped rows: they are taken on the platform, so a create would make a twin."""
+    """Slugs of skipped rows: they are taken on the platform, so a create would make a duplicate."""
 
 
 def parse_list(body: bytes) -> tuple[LiveWorkload, ...]:
@@ -106,7 +115,7 @@ def read_list(body: bytes) -> Listing:
     """Read a list answer: a bare array, `{"workloads": […]}`, or `null` for none.
 
     Raises:
-        PlatformFailure: `PlatformError` when `body` is no JSON (truncated, say) or another document.
+        PlatformFailure: `PlatformError` when `body` is no JSON (truncated, say), another document, or only one page.
     """
     return Reader().read(body)
 
@@ -196,10 +205,30 @@ def _split(body: bytes) -> list[msgspec.Raw] | None:
     try:
         document = _SPLIT.decode(body)
         if isinstance(document, dict):
-            document = _SPLIT_AGAIN.decode(document["workloads"])
-    except (msgspec.DecodeError, KeyError, RecursionError):
+            around = {key: json.loads(bytes(raw)) for key, raw in document.items() if key != "workloads"}
+            document = _SPLIT_AGAIN.decode(document["workloads"]) or []
+            _refuse_a_page(around, len(document))
+    except (msgspec.DecodeError, KeyError, ValueError, RecursionError):
         return None
     return document or []
+
+
+def _refuse_a_page(around: Mapping[str, Json], rows: int) -> None:
+    """Raise where what stands beside the rows of a list says that there are more of them on another page."""
+    beside = [around, *(around[key] for key in _ENVELOPES if isinstance(around.get(key), dict))]
+    if any(each.get(key) for each in beside for key in _MORE_PAGES) or any(
+        type(total := each.get(key)) is int and total > rows for each in beside for key in _TOTALS
+    ):
+        raise one_page_of_several()
+
+
+def one_page_of_several() -> PlatformFailure:
+    """Return the error that a list stands for which is only one page: what it lacks is not absent."""
+    return PlatformFailure(
+        Reason.PLATFORM_ERROR,
+        "The platform answered with one page of several. Its contract defines a list as whole, and nothing is created "
+        "from a part of one. Update the operator, or ask the platform's support. The operator retries automatically.",
+    )
 
 
 def _listing(read: Sequence[tuple[LiveWorkload | None, Json]]) -> Listing:
@@ -227,7 +256,9 @@ def _not_json(word: str) -> NoReturn:
 
 def _rows(document: Json) -> list[Json]:
     if isinstance(document, dict) and "workloads" in document:
-        document = document["workloads"]
+        rows = document["workloads"]
+        _refuse_a_page({**document, "workloads": None}, len(rows) if isinstance(rows, list) else 0)
+        document = rows
     if document is None:
         return []
     if isinstance(document, list):
@@ -264,6 +295,7 @@ def _workload(row: Json) -> LiveWorkload | None:
         execution_policy_config=_object(row.get("execution_policy_config")),
         project_slug=_shared(row.get("project_slug")),
         created_at=_time(row.get("created_at")),
+        deleted=bool(row.get("deleted_at")),
         unread=unread,
     )
 
@@ -314,9 +346,9 @@ def _object(value: Json) -> dict[str, Any]:
 
 
 def _time(value: Json) -> datetime | None:
-    """Read an ISO 8601 time; one without a zone is taken as UTC."""
+    """Read an ISO 8601 time. One without a zone cannot be compared with another clock, so it is none."""
     try:
         moment = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
+        return moment.astimezone(UTC) if moment.tzinfo and moment >= _EARLIEST else None
+    except (TypeError, ValueError, OverflowError):
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -78,6 +78,8 @@ def _about(workload: Json, row: Json | None, config_maps: Mapping[Key, str]) -> 
         if ready.get("reason") not in AT_REST:
             yield f"says {ready} and is suspended"
         return
+    if {"creation", "workloadId"} <= status.keys():
+        yield "still looks for what came of a creation"
     in_sync = row is not None and holds(row["fields"], declared(workload))
     yield from _policy(workload, row, ready, in_sync=in_sync)
     told = status.get("drift", {}).get("class")

@@ -19,6 +19,7 @@ from chaos.expected import ready_of
 from chaos.processes.plan import NAMES, NAMESPACES, Act, pick
 from harness.api import WORKLOADS, Api, Json
 from harness.team import APPROVE_PLAN, LOOK_NOW, ON_DRIFT, SECRET
+from inferencekey_operator.workload import FINALIZER
 from inferencekey_simulator.admin import Admin, AdminError
 from integration.manifests import manifest
 
@@ -36,6 +37,8 @@ MOST_REMOVED = 3
 """Of one project in one round: of five that are missing at once, none is made anew."""
 _MERGE = {"Content-Type": "application/merge-patch+json"}
 _PATIENCE = 2.0
+MOST_LAG = 2.0
+"""Seconds that a list lags behind a change: what a new leader waits for before it creates anything."""
 
 
 @dataclass
@@ -141,6 +144,10 @@ class People:
         plan = self.seen[key]["status"]["drift"]["planId"]
         return await self._ask("PATCH", key, {"metadata": {"annotations": {APPROVE_PLAN: plan}}})
 
+    async def _forge(self, act: Act) -> str:
+        """Our finalizer by hand: it proves nothing."""
+        return await self._patch(act, {"metadata": {"finalizers": [FINALIZER]}})
+
     async def _patch(self, act: Act, body: Json) -> str:
         key = self._one(act)
         return "nothing there" if key is None else await self._ask("PATCH", key, body)
@@ -193,6 +200,21 @@ class People:
         self._removed[key[0]] += 1
         await asyncio.to_thread(self.admin.remove, *key)
         return "/".join(key)
+
+    async def _behave(self, act: Act) -> str:
+        """The platform's lists lag and differ, and its clock goes wrong, until the round is over or it is killed."""
+        ways: tuple[Json, ...] = (
+            {"list_lag": dict.fromkeys(("create", "update", "delete"), MOST_LAG)},
+            {"list_lag": dict.fromkeys(("create", "update", "delete"), MOST_LAG), "stale_replicas": True},
+            {"list_lag": {("create", "update", "delete")[act.c % 3]: MOST_LAG}},
+            {"clock_skew": (-600.0, -90.0, 90.0, 600.0)[act.c % 4]},
+            {"date_header": ("none", "true")[act.c % 2], "clock_skew": -90.0},
+            {"created_at": ("naive", "year_1", "missing")[act.c % 3]},
+            {"readiness": {"restart_on_update": True}},
+        )
+        changes = ways[act.b % len(ways)]
+        await asyncio.to_thread(self.admin.settings, **changes)
+        return str(changes)
 
     def _uid(self, key: Key) -> str:
         return str(self.seen[key]["metadata"]["uid"])

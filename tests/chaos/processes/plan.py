@@ -107,6 +107,8 @@ _ACTS = {
     "suspend": 1,
     "approve": 3,
     "look": 1,
+    "forge": 1,
+    "behave": 3,
 }
 
 _Name = TypeVar("_Name", bound=str)

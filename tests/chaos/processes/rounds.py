@@ -26,6 +26,7 @@ from typing import Any
 
 import httpx
 
+from chaos.normal import NORMAL
 from chaos.processes import judge
 from chaos.processes.judge import Sight
 from chaos.processes.people import People, key_of
@@ -34,7 +35,7 @@ from chaos.processes.stage import CLIENT_TIMEOUT, CREATE_SETTLE, INTERVAL, Stage
 from harness import permissions
 from harness.api import LEASES, WORKLOADS
 from inferencekey_operator.leadership import lease_name
-from inferencekey_operator.observe import CONFIRM_AFTER
+from inferencekey_operator.safeguards import CONFIRM_AFTER
 
 PROMISED_WAITS = CLIENT_TIMEOUT + CREATE_SETTLE + CONFIRM_AFTER
 GROWN_WAITS = SPAN
@@ -138,6 +139,7 @@ class Rounds:
                 if time.monotonic() > deadline:
                     raise _NotBackError(f"not back: there is not {what} within {COMES_BACK:.0f} s")
                 await asyncio.sleep(_POLL)
+        await asyncio.to_thread(stage.admin.settings, **NORMAL)
         self._tell("back")
 
     async def _lists(self) -> bool:

@@ -33,6 +33,7 @@ LEASE = 6.0
 OPTIONS = (
     f"--client-timeout={CLIENT_TIMEOUT}s",
     f"--create-settle={CREATE_SETTLE}s",
+    f"--deletion-grace={CREATE_SETTLE}s",
     f"--lease-duration={LEASE}s",
     f"--lease-namespace={permissions.NAMESPACE}",
 )

@@ -1,0 +1,52 @@
+"""A fleet that is suspended while its creations wait for one another: none is sent once the API server said yes."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from harness.crowd import Crowd
+from harness.operators import Operator
+from harness.waiting import eventually
+from inferencekey_operator.inferencekey.roster import WRITES
+
+NAMES = [f"bot-{number:02}" for number in range(24)]
+POST_SECONDS = 3.5
+"""Seconds that each creation takes: less than a call may, and long enough that most of the fleet waits for a place."""
+NOTICED = 0.5
+"""Seconds until the watch has told every change that the API server acknowledged."""
+
+
+@pytest.mark.usefixtures("operator")
+def test_no_creation_is_sent_after_the_fleet_is_suspended(crowd: Crowd, operator: Operator) -> None:
+    """Creations under way stay on record; those that wait for a place of the queue are not sent."""
+    team = crowd.team()
+    assert operator.running
+    crowd.platform.fault("delay_after", operation="create", project=team.name, seconds=POST_SECONDS, times=None)
+    keys = [(team.name, name) for name in NAMES]
+    crowd.declare(*keys)
+    eventually(lambda: len(team.calls("create")) >= WRITES)
+    crowd.edit(*keys, suspend=True)
+    acknowledged = time.monotonic()
+    eventually(lambda: _suspended(crowd), NAMES.__eq__, within=40)
+    eventually(lambda: [call["seconds"] for call in team.calls("create")], all)
+    eventually(lambda: time.monotonic() > acknowledged + POST_SECONDS + NOTICED)  # the next places are free by then
+    late = [call["slug"] for call in team.calls("create") if call["monotonic"] > acknowledged + NOTICED]
+    assert late == []
+    made = team.slugs()
+    assert len(made) < len(NAMES)
+    statuses = {name: team.status(name) for name in NAMES}
+    assert [name for name, status in statuses.items() if {"workloadId", "creation"} & status.keys()] == made
+    crowd.edit(*keys, suspend=False)
+    eventually(lambda: set(crowd.verdicts(team).values()), {"True Ready"}.__eq__, within=60)
+    assert (team.slugs(), len(team.calls("create"))) == (NAMES, len(NAMES))
+
+
+def _suspended(crowd: Crowd) -> list[str]:
+    """Those that say that they are suspended."""
+    return sorted(
+        name
+        for (_, name), item in crowd.workloads().items()
+        if any(condition["type"] == "Suspended" for condition in item["status"].get("conditions", []))
+    )

@@ -26,7 +26,7 @@ from inferencekey_operator.leader import LeadershipLostError
 from inferencekey_operator.logs import about
 from inferencekey_operator.observe import settled, stake
 from inferencekey_operator.reconcile import Reconciler
-from inferencekey_operator.store import Memory, key_of
+from inferencekey_operator.store import Memory, key_of, pending_creation
 from inferencekey_operator.workload import Workload, stays
 from inferencekey_operator.workqueue import WorkQueue
 from inferencekey_operator.world import AskedAgainError, Term, Terms, World
@@ -175,7 +175,7 @@ class Controller:
 
     def _settles_at(self, workload: Workload, memory: Memory) -> float | None:
         """Of a Workload that went while a creation of it may be under way: when whoever is next may create."""
-        recorded = workload.status.creation is not None and workload.status.workload_id is None and not memory.void
+        recorded = pending_creation(workload, memory) is not None and workload.status.workload_id is None
         if memory.release_sent or not (recorded or memory.uncertain_since is not None):
             return None
         return asyncio.get_running_loop().time() + self.world.settings.create_settle

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from inferencekey_operator.conditions import Report
-from inferencekey_operator.credentials import pinned_identity
+from inferencekey_operator.credentials import pinned_identity, pins
 from inferencekey_operator.duplicates import remove_duplicate
 from inferencekey_operator.errors import Actor, ConfigurationError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.wire import LiveWorkload
@@ -26,7 +26,7 @@ from inferencekey_operator.plan import Create
 from inferencekey_operator.redaction import excerpt
 from inferencekey_operator.safeguards import refuse_the_unlisted
 from inferencekey_operator.status import Creation, Readiness
-from inferencekey_operator.store import Taken
+from inferencekey_operator.store import Taken, pending_creation
 from inferencekey_operator.workload import RECONCILE_REQUESTED_AT, OnDrift, Workload
 from inferencekey_operator.world import AskedAgainError, World, deciding
 
@@ -64,22 +64,15 @@ async def restore_the_record(world: World, workload: Workload) -> Workload:
         return workload
     who, creation = memory.sent
     uncertain = memory.uncertain_since
-    workload = await world.reporter.record(
-        workload,
-        creation=creation,
-        platform_url=who.platform_url,
-        project_slug=who.project,
-        workload_slug=who.slug,
-        adopted=None,
-    )
+    workload = await world.reporter.record(workload, creation=creation, adopted=None, **pins(who))
     memory.posted, memory.uncertain_since = True, uncertain
     return workload
 
 
 def on_record(world: World, workload: Workload) -> bool:
     """Whether a creation is on record whose outcome is not known, and which may have made a workload."""
-    recorded = workload.status.creation is not None and workload.status.workload_id is None
-    return recorded and not world.store.memory(workload.key).void
+    pending = pending_creation(workload, world.store.memory(workload.key))
+    return pending is not None and workload.status.workload_id is None
 
 
 def refuse_the_outdated(world: World, workload: Workload, policy: OnDrift) -> None:
@@ -162,8 +155,7 @@ def taken_back(world: World, workload: Workload, reason: Reason) -> dict[str, An
     memory = world.store.memory(workload.key)
     if not memory.void or workload.status.creation is None or reason.actor is Actor.PLATFORM:
         return {}
-    pins = dict.fromkeys(("platform_url", "project_slug", "workload_slug")) if memory.bare else {}
-    return {"creation": None, **pins}
+    return {"creation": None, **(pins(None) if memory.bare else {})}
 
 
 async def _come_first(world: World, workload: Workload, observed: Observed, *, written_here: bool) -> Workload:
@@ -200,9 +192,7 @@ async def _record(world: World, workload: Workload, observed: Observed, *, again
     memory.bare, memory.posted = pinned_identity(workload) is None, False
     changes = {
         "creation": creation,
-        "platform_url": who.platform_url,
-        "project_slug": who.project,
-        "workload_slug": who.slug,
+        **pins(who),
         "workload_id": None,
         "adopted": None,
     }

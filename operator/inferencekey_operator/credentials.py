@@ -123,6 +123,12 @@ def pinned_identity(workload: Workload) -> Identity | None:
     return None
 
 
+def pins(who: Identity | None) -> dict[str, str | None]:
+    """The fields of a status that pin an identity, by attribute name; without one, that remove it."""
+    place = (who.platform_url, who.project, who.slug) if who is not None else (None, None, None)
+    return dict(zip(("platform_url", "project_slug", "workload_slug"), place, strict=True))
+
+
 def refuse_secrets(declared: Mapping[str, Any]) -> None:
     """Raises where anything that looks like a token stands anywhere in the declaration, keys included."""
     for path, text in _texts(declared, ""):

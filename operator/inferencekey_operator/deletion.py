@@ -26,7 +26,7 @@ from inferencekey_operator.observe import made_by, refuse_the_nameless
 from inferencekey_operator.ownership import Origin
 from inferencekey_operator.plan import Identity
 from inferencekey_operator.safeguards import Safeguards, confirm_absence, ready_reason, refuse_the_unlisted
-from inferencekey_operator.store import Memory
+from inferencekey_operator.store import Memory, pending_creation
 from inferencekey_operator.workload import Workload, stays
 from inferencekey_operator.world import AskedAgainError, World, deciding
 
@@ -39,8 +39,7 @@ def was_abandoned(workload: Workload, memory: Memory) -> bool:
     if memory.duplicate or workload.status.duplicate_workload_id:
         return True
     recorded = workload.status.workload_id is not None or memory.made is not None
-    under_way = workload.status.creation is not None and not memory.void
-    return (recorded or under_way) and not stays(workload)
+    return (recorded or pending_creation(workload, memory) is not None) and not stays(workload)
 
 
 class Deletion:
@@ -85,7 +84,7 @@ class Deletion:
         """Neither an id nor a creation is on record: our finalizer alone proves nothing."""
         memory = self._world.store.memory(workload.key)
         recorded = workload.status.workload_id is not None or memory.made is not None
-        return not recorded and (workload.status.creation is None or memory.void)
+        return not recorded and pending_creation(workload, memory) is None
 
     async def _delete(self, workload: Workload) -> None:
         world, key = self._world, workload.key
@@ -110,7 +109,7 @@ class Deletion:
         recorded = workload.status.workload_id or world.store.memory(key).made
         if recorded is not None and not await self._delete_recorded(workload, who, roster, recorded):
             return
-        if workload.status.creation is not None and not world.store.memory(key).void:
+        if pending_creation(workload, world.store.memory(key)) is not None:
             await self._delete_unrecorded(workload, who, roster, recorded)
         await self._release(workload)
 

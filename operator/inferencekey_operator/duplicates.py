@@ -12,6 +12,7 @@ import logging
 import re
 
 from inferencekey_operator.cluster import ClusterError
+from inferencekey_operator.credentials import pins
 from inferencekey_operator.errors import PlatformFailure, Reason
 from inferencekey_operator.inferencekey.client import Deleted
 from inferencekey_operator.inferencekey.roster import Roster
@@ -46,8 +47,8 @@ async def remove_duplicate(world: World, workload: Workload, roster: Roster) -> 
     world.recorder.workload(workload, Reason.DUPLICATE_WORKLOAD, note)
     memory.duplicate = None
     made_nothing = memory.bare and workload.status.workload_id is None
-    pins = dict.fromkeys(("platform_url", "project_slug", "workload_slug")) if made_nothing else {}
-    return await world.reporter.record(workload, duplicate_workload_id=None, creation=None, **pins)
+    unpinned = pins(None) if made_nothing else {}
+    return await world.reporter.record(workload, duplicate_workload_id=None, creation=None, **unpinned)
 
 
 async def delete_for_sure(world: World, workload: Workload, roster: Roster, workload_id: str) -> Deleted:

@@ -20,7 +20,7 @@ from inferencekey_operator.ownership import IN_TIME, Origin, origin
 from inferencekey_operator.plan import Identity, pending_approval
 from inferencekey_operator.redaction import excerpt
 from inferencekey_operator.safeguards import look_requested, newest_needed
-from inferencekey_operator.store import Memory
+from inferencekey_operator.store import Memory, pending_creation
 from inferencekey_operator.workload import ON_DRIFT, OnDrift, Workload
 from inferencekey_operator.world import World
 
@@ -167,7 +167,7 @@ def _refuse_the_moved(workload: Workload, who: Identity, row: LiveWorkload, rost
 def made_by(world: World, workload: Workload, row: LiveWorkload) -> Origin:
     """Who made a row with our slug, where no id is recorded."""
     memory = world.store.memory(workload.key)
-    record, lag = None if memory.void else workload.status.creation, world.settings.create_settle
+    record, lag = pending_creation(workload, memory), world.settings.create_settle
     sent_at = memory.uncertain_since
     lately = sent_at is not None and asyncio.get_running_loop().time() - sent_at <= IN_TIME * lag
     return origin(record, row, lag=lag, sent_here=memory.posted and lately)

@@ -25,7 +25,7 @@ from inferencekey_operator.creation import (
     taken_back,
     wait_for_the_uncertain,
 )
-from inferencekey_operator.credentials import with_remedy
+from inferencekey_operator.credentials import pins, with_remedy
 from inferencekey_operator.drift import compare, kept_by_platform
 from inferencekey_operator.duplicates import announce_duplicates, duplicate_of, remove_duplicate
 from inferencekey_operator.errors import Actor, OperatorError, PlatformFailure, Reason
@@ -36,6 +36,7 @@ from inferencekey_operator.ownership import Origin
 from inferencekey_operator.plan import Create, Plan, Situation, Update, decide
 from inferencekey_operator.safeguards import Safeguards, deny, look_requested
 from inferencekey_operator.status import DriftClass, Readiness
+from inferencekey_operator.store import pending_creation
 from inferencekey_operator.workload import Workload, stays
 from inferencekey_operator.world import AskedAgainError, World, deciding
 
@@ -111,9 +112,10 @@ class Reconciler:
         """While lists may still show what came of a creation whose answer was lost; then its record goes."""
         world, status = self._world, workload.status
         memory, now = world.store.memory(workload.key), asyncio.get_running_loop().time()
-        if status.creation is not None and not memory.void and (status.workload_id is None or memory.lost is None):
+        pending = pending_creation(workload, memory)
+        if pending is not None and (status.workload_id is None or memory.lost is None):
             lasts = ANNOUNCED_FOR * world.settings.create_settle + world.settings.interval
-            memory.lost = status.creation, now + lasts
+            memory.lost = pending, now + lasts
         if memory.lost is None:
             return workload
         record, until = memory.lost
@@ -150,14 +152,8 @@ class Reconciler:
             return workload
         if observed.origin is Origin.FOUND:
             return workload
-        who = observed.identity
         workload = await self._world.reporter.record(
-            workload,
-            workload_id=plan.step.workload_id,
-            adopted=not observed.known,
-            platform_url=who.platform_url,
-            project_slug=who.project,
-            workload_slug=who.slug,
+            workload, workload_id=plan.step.workload_id, adopted=not observed.known, **pins(observed.identity)
         )
         if observed.known:
             raise AskedAgainError(0.0)

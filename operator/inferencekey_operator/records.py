@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from inferencekey_operator import endpoint
+from inferencekey_operator.credentials import pins
 from inferencekey_operator.drift import applied_records
 from inferencekey_operator.errors import Reason
 from inferencekey_operator.inferencekey.wire import LiveWorkload
@@ -43,9 +44,7 @@ def ours(situation: Situation, plan: Plan, live: LiveWorkload, *, published: boo
     return {
         "workload_id": live.id,
         "adopted": _adopted(situation, plan),
-        "platform_url": who.platform_url,
-        "project_slug": who.project,
-        "workload_slug": who.slug,
+        **pins(who),
         "last_applied": _last_applied(situation, plan, live),
         "endpoint": EndpointStatus(
             url=endpoint.url(who), config_map_name=former or endpoint.config_map_name(situation.workload)

@@ -105,6 +105,11 @@ class Taken:
     times: int = 1
 
 
+def pending_creation(workload: Workload, memory: Memory) -> Creation | None:
+    """The record of a creation that may have made a workload; None without one, or where nothing can come of it."""
+    return None if memory.void else workload.status.creation
+
+
 def key_of(body: Mapping[str, Any]) -> Key:
     """The key of an object in the API's JSON form."""
     metadata = body["metadata"]

@@ -222,8 +222,7 @@ def wipe_status(world: World, a: int, b: int, c: int) -> None:
     """As after a restore that leaves statuses out."""
     workload = _workload(world, a)
     if workload is not None:
-        workload.hands.add("status")
-        world.patch(workload, {"status": dict.fromkeys(workload.body["status"])}, status=True)
+        world.wipe_status(workload)
 
 
 @_rule(2)

@@ -519,9 +519,7 @@ def test_a_finalizer_that_is_stripped_before_the_deletion() -> None:
     async def scene(world: World) -> None:
         workload = declare(world)
         await until(world, lambda: ready(workload) == "Ready")
-        workload.hands.add("finalizer")
-        world.patch(workload, {"metadata": {"finalizers": None}})
-        world.objects.delete(world.name(workload))
+        world.tear_away(workload)
         await asyncio.sleep(20.0)
 
     world = played(scene)

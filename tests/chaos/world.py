@@ -130,6 +130,17 @@ class World:
         """`kubectl annotate --overwrite`."""
         self.patch(life, {"metadata": {"annotations": {key: value}}})
 
+    def wipe_status(self, life: Declared) -> None:
+        """Hands remove all that the status says."""
+        life.hands.add("status")
+        self.patch(life, {"status": dict.fromkeys(life.body["status"])}, status=True)
+
+    def tear_away(self, life: Declared) -> None:
+        """Hands remove the finalizer, and delete the object in the same moment."""
+        life.hands.add("finalizer")
+        self.patch(life, {"metadata": {"finalizers": None}})
+        self.objects.delete(self.name(life))
+
     def put_secret(self, namespace: str, token: str | None, project: str | None = None) -> None:
         """The Secret with this text as its token; None takes it away."""
         name = Name("secrets", namespace, SECRET)

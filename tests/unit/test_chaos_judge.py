@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chaos.processes.judge import Sight, lost, misbehaviour, twins, unsettled
+from chaos.processes.judge import Sight, lost, misbehaviour, twins, unsettled, written
 from chaos.processes.people import Acknowledged
 
 Json = dict[str, Any]
@@ -111,6 +111,18 @@ def test_a_leak_is_told() -> None:
     """What nobody declares: the twin of a slug, and what was left behind, but for what is to stay."""
     twin, left, stays = (with_(ROW, "slug", slug) for slug in ("alpha-1", "beta", "stays-beta"))
     assert told([WORKLOAD], [ROW, twin, left, stays]) == ["leak", "leak"]
+
+
+def test_a_write_while_nothing_happens_is_told_with_what_it_changed() -> None:
+    """Of a Workload by each field; of its ConfigMap that there was one."""
+    calm = Sight([WORKLOAD], [ROW], CONFIG_MAPS)
+    again = with_(with_(WORKLOAD, "metadata.resourceVersion", "8"), "status.adopted", True)
+    moved = Sight([again], [ROW], {("team-a", "alpha-endpoint"): "4"})
+    assert list(written(calm, calm)) == []
+    assert list(written(calm, moved)) == [
+        'team-a/alpha was written: metadata.resourceVersion: "7" -> "8"; status.adopted: false -> true',
+        "the ConfigMap team-a/alpha-endpoint was written",
+    ]
 
 
 def test_a_twin_is_told_even_if_it_is_gone(tmp_path: Path) -> None:

@@ -38,16 +38,6 @@ class Sight:
     config_maps: dict[Key, str]
     """Resource versions."""
 
-    def written(self) -> dict[Key, tuple[str, str | None]]:
-        """What moves with each write to a Workload or to its ConfigMap."""
-        return {
-            key_of(each): (
-                each["metadata"]["resourceVersion"],
-                self.config_maps.get((key_of(each)[0], f"{key_of(each)[1]}-endpoint")),
-            )
-            for each in self.workloads
-        }
-
 
 def unsettled(sight: Sight) -> Iterator[str]:
     """What is not as it should be yet, or has been lost for ever: time tells."""
@@ -131,6 +121,29 @@ def writes(record: Path, since: int) -> list[str]:
     """What the platform was asked to change since then."""
     lines = map(json.loads, record.read_bytes()[since:].splitlines())
     return [f"{line['operation']} {line['project']}/{line['slug']}" for line in lines]
+
+
+def written(before: Sight, after: Sight) -> Iterator[str]:
+    """Each Workload that was written between the two, and each ConfigMap, with what changed in the Workload."""
+    then, now = ({key_of(each): each for each in sight.workloads} for sight in (before, after))
+    for key in sorted(then.keys() | now.keys()):
+        old, new = _flat(then.get(key, {})), _flat(now.get(key, {}))
+        if old.get("metadata.resourceVersion") != new.get("metadata.resourceVersion"):
+            paths = sorted(dict(old.items() ^ new.items()))
+            changes = "; ".join(f"{path}: {old.get(path)} -> {new.get(path)}" for path in paths)
+            yield f"{'/'.join(key)} was written: {changes}"
+    for key in sorted(before.config_maps.keys() | after.config_maps.keys()):
+        if before.config_maps.get(key) != after.config_maps.get(key):
+            yield f"the ConfigMap {'/'.join(key)} was written"
+
+
+def _flat(value: Any, path: str = "") -> dict[str, str]:
+    """Each leaf of an object, by its path."""
+    if not isinstance(value, dict) or not value:
+        return {path: json.dumps(value)}
+    return {
+        leaf: each for key, inner in value.items() for leaf, each in _flat(inner, f"{path}.{key}".lstrip(".")).items()
+    }
 
 
 def misbehaviour(name: str, log: str, exits: list[int]) -> Iterator[str]:

@@ -191,12 +191,11 @@ class Rounds:
     async def _stirrings(self) -> list[str]:
         """What was written though nothing happened: after the last list, and the time in which it is looked through."""
         await asyncio.sleep(self._stage.interval + INTERVAL)
-        record, before = self._stage.record.stat().st_size, (await self.look()).written()
+        record, before = self._stage.record.stat().st_size, await self.look()
         await asyncio.sleep(2 * INTERVAL + self._stage.interval)
-        after = (await self.look()).written()
-        moved = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+        written = judge.written(before, await self.look())
         asked = judge.writes(self._stage.record, record)
-        return [f"not idle: {'/'.join(key)} was written" for key in moved] + [f"not idle: {each}" for each in asked]
+        return [f"not idle: {each}" for each in (*written, *asked)]
 
     async def look(self) -> Sight:
         """Both sides now."""

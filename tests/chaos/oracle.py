@@ -201,7 +201,10 @@ class Oracle:
     def _owns_for_long(self, life: Life, row: Row) -> bool:
         if life.deleting or life.gone_at is not None or "restored" in life.hands:
             return False
-        return all(body["status"].get("workloadId") == row.id for body in self._lately(life))
+        lately = list(self._lately(life))
+        if any("deletionTimestamp" in body["metadata"] for body in lately):
+            return False  # etcd was restored while it was being deleted
+        return all(body["status"].get("workloadId") == row.id for body in lately)
 
     def _seen(self, lives: list[Life]) -> str:
         return "; ".join(_described(life) for life in lives) or "nobody declares it"

@@ -526,3 +526,18 @@ def test_a_wiped_status_and_an_empty_list_release_nothing_silently() -> None:
         await until(world, lambda: workload.gone_at is not None, within=300.0)
 
     assert any("alpha was not deleted" in note for note in notes(played(scene), "Orphaned"))
+
+
+def test_a_deletion_is_on_its_way_when_etcd_is_restored() -> None:
+    """What Kubernetes has forgotten since cannot be called back: the Workload is there again, and is made anew."""
+
+    async def scene(world: World) -> None:
+        workload = declare(world, deletionPolicy="Delete")
+        await until(world, lambda: ready(workload) == "Ready")
+        await asyncio.sleep(300.0)
+        fault(world, "delay", "delete", seconds=0.15)
+        world.objects.delete(world.name(workload))
+        await asked(world, "delete")
+        world.restore_etcd(10.0)
+
+    assert slugs(played(scene)) == ["alpha"]

@@ -177,6 +177,7 @@ class WatchedPlatform(Platform):
         assert found is not None
         self.writes += 1
         self._tell(f"row: {found.id} {found.slug} deleted by the control plane")
+        self._witness.arrived = ARRIVED.get()
         self._witness.deleted(found)
 
     def add(self, project: str, fields: Fields) -> Row:

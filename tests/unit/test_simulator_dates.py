@@ -11,10 +11,10 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from inferencekey_simulator.app import serving
 from inferencekey_simulator.faults import Fault
 from inferencekey_simulator.platform import Platform
 from unit.manual_time import Time
+from unit.simulated import client_of
 
 PROJECT = "acme"
 WORKLOADS = f"/api/projects/{PROJECT}/workloads"
@@ -39,11 +39,7 @@ def platform(time: Time) -> Platform:
 @pytest_asyncio.fixture
 async def client(platform: Platform) -> AsyncIterator[httpx.AsyncClient]:
     """A client with a token that may write."""
-    headers = {"Authorization": f"Bearer {platform.mint(PROJECT)}"}
-    async with (
-        serving(platform) as url,
-        httpx.AsyncClient(base_url=url, headers=headers, timeout=5) as client,
-    ):
+    async with client_of(platform, platform.mint(PROJECT)) as client:
         yield client
 
 

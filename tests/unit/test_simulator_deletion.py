@@ -12,12 +12,13 @@ import pytest
 import pytest_asyncio
 
 from inferencekey_simulator.admin import Admin
-from inferencekey_simulator.app import background, serving
+from inferencekey_simulator.app import background
 from inferencekey_simulator.clock import Clock
 from inferencekey_simulator.platform import Platform
 from inferencekey_simulator.refusal import RefusedError
 from inferencekey_simulator.settings import Settings
 from inferencekey_simulator.state_file import kept_in
+from unit.simulated import client_of
 from unit.virtual_time import virtual
 
 PROJECT = "acme"
@@ -35,11 +36,7 @@ def platform() -> Platform:
 @pytest_asyncio.fixture
 async def client(platform: Platform) -> AsyncIterator[httpx.AsyncClient]:
     """A client with a token that may write."""
-    headers = {"Authorization": f"Bearer {platform.mint(PROJECT)}"}
-    async with (
-        serving(platform) as url,
-        httpx.AsyncClient(base_url=url, headers=headers, timeout=5) as client,
-    ):
+    async with client_of(platform, platform.mint(PROJECT)) as client:
         yield client
 
 

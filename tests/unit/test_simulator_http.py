@@ -14,6 +14,7 @@ import pytest_asyncio
 from inferencekey_simulator.admin import Admin, AdminError
 from inferencekey_simulator.app import background, serving
 from inferencekey_simulator.platform import Platform
+from unit.simulated import client_of
 
 PROJECT = "acme"
 WORKLOADS = f"/api/projects/{PROJECT}/workloads"
@@ -36,11 +37,7 @@ def token(platform: Platform) -> str:
 @pytest_asyncio.fixture
 async def client(platform: Platform, token: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client that carries the token."""
-    headers = {"Authorization": f"Bearer {token}", "User-Agent": "test/1"}
-    async with (
-        serving(platform) as url,
-        httpx.AsyncClient(base_url=url, headers=headers, timeout=5) as client,
-    ):
+    async with client_of(platform, token, **{"User-Agent": "test/1"}) as client:
         yield client
 
 

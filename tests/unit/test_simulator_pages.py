@@ -10,8 +10,9 @@ import pytest
 import pytest_asyncio
 
 from inferencekey_simulator.admin import Admin
-from inferencekey_simulator.app import background, serving
+from inferencekey_simulator.app import background
 from inferencekey_simulator.platform import Platform
+from unit.simulated import client_of
 
 PROJECT = "acme"
 WORKLOADS = f"/api/projects/{PROJECT}/workloads"
@@ -26,11 +27,7 @@ def platform() -> Platform:
 @pytest_asyncio.fixture
 async def client(platform: Platform) -> AsyncIterator[httpx.AsyncClient]:
     """A client with a token that may read."""
-    headers = {"Authorization": f"Bearer {platform.mint(PROJECT)}"}
-    async with (
-        serving(platform) as url,
-        httpx.AsyncClient(base_url=url, headers=headers, timeout=5) as client,
-    ):
+    async with client_of(platform, platform.mint(PROJECT)) as client:
         yield client
 
 

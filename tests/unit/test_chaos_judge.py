@@ -99,7 +99,14 @@ def test_a_value_that_nobody_declared_is_told() -> None:
 
 def test_a_workload_that_is_not_there_is_told() -> None:
     """It is declared, says Ready, and the platform has none."""
-    assert told([WORKLOAD], []) == ["says {'type'"]
+    assert told([WORKLOAD], []) == ["says {'type'", "lost status"]
+
+
+def test_a_drift_of_what_was_there_before_is_told() -> None:
+    """The workload is gone, and the status still tells of a change of it."""
+    changed, gone = (with_(WORKLOAD, "status.drift", {"class": kind}) for kind in ("SpecChange", "Missing"))
+    assert "lost status" in told([changed], [])
+    assert "lost status" not in told([gone], [])
 
 
 def test_a_missing_endpoint_is_told() -> None:

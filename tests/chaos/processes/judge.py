@@ -26,6 +26,7 @@ Json = dict[str, Any]
 
 _TOKEN = re.compile(r"ik_(?:sdk|live)_[0-9a-f]{8}_[0-9a-f]{4,}")
 _NOT_FORESEEN = re.compile(r"Traceback|unforeseen|broke off and")
+_NOTHING_THERE = {"Missing", "NotCreated"}
 _AS_DECLARED = {"Ready", "DriftTolerated", "DriftDetected"}
 
 
@@ -75,6 +76,8 @@ def _about(workload: Json, row: Json | None, config_maps: Mapping[Key, str]) -> 
     told = status.get("drift", {}).get("class")
     if row is not None and (told is None) != in_sync:
         yield f"lost status: it tells of the drift {told}, and what is declared {'is' if in_sync else 'is not'} there"
+    if row is None and told not in _NOTHING_THERE:
+        yield f"lost status: it tells of the drift {told}, and the platform has nothing"
     if row is not None and ready.get("reason") in _AS_DECLARED:
         if status.get("workloadId") != row["id"]:
             yield f"lost status: it is {row['id']}, and the status says {status.get('workloadId')}"

@@ -299,8 +299,8 @@ class Deletion:
         memory.released = memory.release_sent = True  # before the write: the end of the object may be told before it
         try:
             await self._world.reporter.remove_finalizer(workload)
-        except ClusterError as error:
-            if not error.gone:
+        except BaseException as error:  # also where the Lease was lost: the next term of this process has to try again
+            if not (isinstance(error, ClusterError) and error.gone):
                 memory.released = False
                 raise
         if workload.vanished:

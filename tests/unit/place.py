@@ -70,7 +70,7 @@ class Kubernetes:
 
     def __init__(self, did: list[str]) -> None:
         self.did = did
-        self.fails: list[Exception] = []
+        self.fails: list[BaseException] = []
         self.patches: list[Mapping[str, Any]] = []
         self._version = 1000
 

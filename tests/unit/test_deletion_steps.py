@@ -14,6 +14,7 @@ from inferencekey_operator.cluster import ClusterError
 from inferencekey_operator.deletion import Deletion, was_abandoned
 from inferencekey_operator.errors import OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.client import Deleted
+from inferencekey_operator.leader import LeadershipLostError
 from inferencekey_operator.ownership import sent_hash
 from inferencekey_operator.status import Creation
 from inferencekey_operator.store import Memory
@@ -375,16 +376,26 @@ def test_who_was_abandoned(why: str, workload: Workload, memory: dict[str, Any],
 # -- the release ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("status", "over"), [(404, True), (409, False), (503, False)])
+@pytest.mark.parametrize(
+    ("error", "over"),
+    [
+        (ClusterError(404, "no"), True),
+        (ClusterError(409, "no"), False),
+        (ClusterError(503, "no"), False),
+        (LeadershipLostError("no"), False),
+        (asyncio.CancelledError(), False),
+    ],
+    ids=["is gone", "moved on", "not now", "the Lease is lost", "the term ends"],
+)
 @virtual
-async def test_a_release_that_is_refused_is_tried_again(status: int, over: bool) -> None:
+async def test_a_release_that_is_refused_is_tried_again(error: BaseException, over: bool) -> None:
     """Unless the object is gone: then that was its end. What was asked for is remembered, whatever was answered."""
     end = await End.of(going(**PINNED))
-    end.place.kubernetes.fails = [ClusterError(status, "no")]
+    end.place.kubernetes.fails = [error]
     if over:
         await end.comes()
     else:
-        with pytest.raises(ClusterError):
+        with pytest.raises(type(error)):
             await end.comes()
     memory = end.place.memory(end.workload)
     assert (memory.released, memory.release_sent) == (over, True)

@@ -230,11 +230,16 @@ class Controller:
             self.queue.add(key)
 
     def platform_troubled(self, roster: Roster, error: OperatorError) -> None:
-        """The platform does not list any more: one Event for the credential, about a Secret that holds it."""
+        """The platform does not list any more, or refuses to: one Event, about a Secret that holds the credential, and
+        one line in the log, however many Workloads use it.
+        """
         users = (self.world.store.get(key) for key in self.world.rosters.users(roster) if isinstance(key, Key))
         first = min((user for user in users if user is not None), key=lambda user: user.key, default=None)
-        if first is not None and error.reason.actor is Actor.PLATFORM:
-            self.world.recorder.secret(first.namespace, first.spec.token_secret_ref.name, error.reason, error.message)
+        if first is not None:
+            secret = Key(first.namespace, first.spec.token_secret_ref.name)
+            fields = about(secret, kind="Secret", reason=error.reason)
+            log.warning("the platform does not list project %s: %s", roster.project, error, extra=fields)
+            self.world.recorder.secret(*secret, error.reason, error.message)
 
     def platform_recovered(self, roster: Roster) -> None:
         """The platform answers again: those that it stopped come back."""
@@ -355,6 +360,9 @@ class Controller:
                 await self._reconciler.report_failure(workload, error)
         except ClusterError as refused:
             self._refused(key, refused)
+            return
+        except AskedAgainError as later:
+            self.queue.add_after(key, later.seconds, urgent=True)
             return
         self._return_later(key, workload, error)
 

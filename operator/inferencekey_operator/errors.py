@@ -139,3 +139,8 @@ class PlatformFailure(OperatorError):
         super().__init__(reason, message, retry_after=retry_after)
         self.status = status
         self.uncertain = uncertain
+
+    @property
+    def not_found(self) -> bool:
+        """Whether the platform itself says that there is no such thing: a 404 of a load balancer says nothing."""
+        return self.status == 404 and self.reason is Reason.PLATFORM_REFUSED

@@ -57,6 +57,8 @@ async def observe(world: World, workload: Workload) -> Observed:
     roster = world.rosters.use(workload.key, found.base_url, found.project, found.token)
     stake(world, workload)
     await roster.look(_fresh_since(workload, world.store.memory(workload.key), roster))
+    if (refusal := roster.refusal) is not None:  # any list would have done, and the last one tells of former times
+        raise refusal
     world.secrets.keep(workload.namespace, ref.name, ref.key, found.project, used)
     world.claims.accept(workload.key)
     refuse_rivals(world, workload, who)

@@ -30,6 +30,7 @@ from inferencekey_operator.drift import compare, kept_by_platform
 from inferencekey_operator.duplicates import announce_duplicates, duplicate_of, remove_duplicate
 from inferencekey_operator.errors import Actor, OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.readiness import Phase
+from inferencekey_operator.inferencekey.roster import Roster
 from inferencekey_operator.inferencekey.wire import LiveWorkload
 from inferencekey_operator.observe import Observed, find, observe, refuse_rivals, settled
 from inferencekey_operator.ownership import Origin
@@ -43,6 +44,8 @@ from inferencekey_operator.world import AskedAgainError, World, deciding
 ANNOUNCED_FOR = 3.0
 """How many times `--create-settle` lists are searched for what a creation made whose answer was lost: a platform that
 lags more than was promised costs nothing but an Event that comes late."""
+BELIEVED_AFTER = 2.0
+"""How many intervals the platform refuses a credential or a project before what was settled says so."""
 IDLERS_FOLLOWED = 60.0
 """Seconds that the start of a workload is followed which may well stay idle for ever."""
 
@@ -84,15 +87,29 @@ class Reconciler:
         await self._conclude(replace(situation, workload=workload), observed, plan, live)
 
     async def report_failure(self, workload: Workload, error: OperatorError) -> None:
-        """Say what stopped a Workload: not of one that is as it was, while the platform is in trouble as a whole."""
+        """Say what stopped a Workload: not of one that is as it was, while the platform is in trouble as a whole.
+
+        Raises AskedAgainError where a refusal may be a whim: what is settled says so once that has lasted.
+        """
         roster = self._world.rosters.of(workload.key)
-        passing = isinstance(error, PlatformFailure) and error.reason.actor is Actor.PLATFORM
-        outage = passing and roster is not None and roster.down
-        if outage and settled(workload):
+        as_a_whole = isinstance(error, PlatformFailure) and roster is not None and roster.down
+        if as_a_whole and error.reason.actor is Actor.PLATFORM and settled(workload):
             return
+        if roster is not None and roster.trouble is not None and roster.trouble.reason is error.reason:
+            self._wait_for_a_whim_to_pass(workload, roster)
+            as_a_whole = as_a_whole or roster.refusal is not None
         report = conditions.failure(with_remedy(workload, error))
-        told = [] if outage else announce(workload, report, None, None, None)
+        told = [] if as_a_whole else announce(workload, report, None, None, None)
         await self._report(workload, report, told)
+
+    def _wait_for_a_whim_to_pass(self, workload: Workload, roster: Roster) -> None:
+        """A refusal that lasts for a moment is no reason to write the status of each Workload of a project."""
+        if roster.refused_since is None or not settled(workload) or look_requested(workload):
+            return
+        believed_from = roster.refused_since + BELIEVED_AFTER * self._world.settings.interval
+        left = believed_from - asyncio.get_running_loop().time()
+        if left > 0:
+            raise AskedAgainError(left)
 
     async def _rest(self, workload: Workload) -> None:
         """Suspended: nothing is called, and nothing is written but the condition."""
@@ -200,7 +217,7 @@ class Reconciler:
             with deciding(partial(refuse_the_outdated, self._world, workload, observed.policy)):
                 answer = await observed.roster.update(plan.step.workload_id, plan.step.body)
         except PlatformFailure as error:
-            if error.status == 404:
+            if error.not_found:
                 deny(memory, observed.roster)
             raise
         memory.denied_since, memory.written_at = None, asyncio.get_running_loop().time()

@@ -78,7 +78,7 @@ def wire(settings: Settings, cluster: Cluster, *, starting_over: bool = False) -
     config_maps = _config_maps(settings, cluster, controller)
     rosters = Rosters(
         platforms.connection,
-        Pace(settings.interval, settings.full_round, lag=settings.create_settle),
+        Pace(settings.interval, lag=settings.create_settle),
         changed=controller.rows_changed,
         recovered=controller.platform_recovered,
         troubled=controller.platform_troubled,

@@ -143,7 +143,7 @@ def test_one_refusal_of_a_token_does_not_decide_a_deletion() -> None:
     async def scene(world: World) -> None:
         workload = declare(world)
         await asyncio.sleep(20.0)
-        fault(world, "respond", "delete", status=401)
+        fault(world, "respond", "delete", status=401, body={"error": "unauthenticated"})
         world.objects.delete(world.name(workload))
         await asyncio.sleep(2 * SETTINGS.deletion_grace)
 

@@ -330,7 +330,8 @@ def emptied(crowd: Crowd) -> Team:
         team.until_ready(name)
     team.until("held", "False PlanPending")
     team.edit("suspended", suspend=True)
-    crowd.platform.fault("respond", operation="update", project=team.name, slug="refused", status=400, times=None)
+    refusal = {"status": 400, "body": {"error": "bad_request"}, "times": None}
+    crowd.platform.fault("respond", operation="update", project=team.name, slug="refused", **refusal)
     team.edit("refused", model="llama-4")
     team.until("refused", "False PlatformRefused")
     team.kubectl("delete", "namespace", team.name, "--wait=false")
@@ -352,7 +353,8 @@ def doubtful(crowd: Crowd) -> dict[str, Team]:
     teams = {name: crowd.team() for name in ("late", "never", "refused")}
     crowd.platform.fault("delay", operation="create", project=teams["late"].name, seconds=LATE)
     crowd.platform.fault("cut_before", operation="create", project=teams["never"].name, times=None)
-    crowd.platform.fault("respond", operation="create", project=teams["refused"].name, status=422, times=None)
+    refusal = {"status": 422, "body": {"error": "unprocessable"}, "times": None}
+    crowd.platform.fault("respond", operation="create", project=teams["refused"].name, **refusal)
     for team in teams.values():
         team.declare(NAME)
     for team in teams.values():

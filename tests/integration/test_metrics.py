@@ -100,7 +100,8 @@ def test_calls_and_writes_are_counted_by_how_they_ended(team: Team, scrape: Scra
     """A creation that the platform refuses, and one that it accepts; and what was written in Kubernetes."""
     refused = {"route": "create", "code": "400", "result": "PlatformRefused"}
     before = scrape.value("inferencekey_platform_calls_total", **refused) or 0.0
-    team.platform.fault("respond", status=400, operation="create", project=team.name, times=1)
+    no = {"error": "bad_request"}
+    team.platform.fault("respond", status=400, body=no, operation="create", project=team.name, times=1)
     team.declare(NAME)
     team.until(NAME, "False PlatformRefused")
     eventually(lambda: scrape.value("inferencekey_platform_calls_total", **refused), equals(before + 1))

@@ -66,7 +66,8 @@ def _answer(status: int, body: Any = None, **headers: str) -> dict[str, Any]:
 
 
 def _person(name: str, operation: str, fault: dict[str, Any], reason: str, says: str = "") -> Trouble:
-    return Trouble(f"{operation}-{name}", operation, fault, f"False {reason}", says, stalled=True, calls=1)
+    calls = None if operation == "list" else 1
+    return Trouble(f"{operation}-{name}", operation, fault, f"False {reason}", says, stalled=True, calls=calls)
 
 
 def _passing(name: str, operation: str, fault: dict[str, Any], reason: str, says: str = "") -> Trouble:
@@ -96,7 +97,9 @@ TROUBLES = [
     _person(
         "403-scope", "list", _answer(403, "scope_insufficient: read", **JSON), "ScopeInsufficient", "workload:write"
     ),
-    _person("403-other", "list", _answer(403, "Forbidden"), "TokenRejected", "403"),
+    _person("403-other", "list", _answer(403, {"error": "forbidden"}), "TokenRejected", "403 forbidden"),
+    _passing("403-page", "list", _answer(403, "<html>Forbidden"), "PlatformUnreachable", "in front of the platform"),
+    _passing("404-page", "list", _answer(404, "404 page not found"), "PlatformUnreachable", "in front of the platform"),
     _person("404", "list", _answer(404, {"error": "not_found"}), "PlatformRefused", "knows no project"),
     _passing("429", "list", _answer(429, {"error": "slow_down"}), "RateLimited", "429 slow_down"),
     _passing("500", "list", _answer(500, {"error": "internal"}), "PlatformError", "500 internal"),
@@ -317,7 +320,7 @@ def test_it_says_what_is_and_who_acts(stage: Stage, trouble: Trouble) -> None:
 
 @pytest.mark.parametrize("trouble", BY_NAME)
 def test_it_makes_no_loop(stage: Stage, trouble: Trouble) -> None:
-    """What a person must mend is asked once; what passes by itself, after waits that grow; what was done, once."""
+    """A write that a person must mend is sent once; what may pass, after waits that grow; what was done, once."""
     record = stage.records[trouble.name]
     assert len(record.met_calls) >= (0 if trouble.name == "list-refused" else 1)
     assert len(record.met_calls) <= _most(stage, trouble), [round(call["monotonic"], 1) for call in record.met_calls]
@@ -368,8 +371,8 @@ def test_a_redirect_is_not_followed(crowd: Crowd) -> None:
     away = f"{crowd.platform.url}/api/projects/{team.name}-away/workloads"
     crowd.platform.fault(**_answer(307, Location=away), operation="list", project=team.name, times=None)
     team.declare(NAME)
-    team.until(NAME, "False PlatformRefused")
-    assert "redirect" in team.conditions(NAME)["Stalled"]["message"]
+    team.until(NAME, "False PlatformUnreachable")
+    assert "redirect" in team.conditions(NAME)["Reconciling"]["message"]
     assert crowd.platform.requests(project=f"{team.name}-away") == []
 
 

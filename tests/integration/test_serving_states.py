@@ -35,7 +35,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "told-and-ended": {"action": "drop", "after_events": 1},
     "503": {"action": "respond", "status": 503},
     "500": {"action": "respond", "status": 500},
-    "404": {"action": "respond", "status": 404},
+    "404": {"action": "respond", "status": 404, "body": {"error": "not_found"}},
     "type": {"action": "respond", "status": 200, "body": {"phase": "ready"}},
 }
 """How a stream breaks off."""

@@ -262,11 +262,20 @@ async def test_how_often_a_write_asks_for_its_permit(world: World, operation: st
         assert 10 - permit.steps == (1 if operation == "delete" else 2)
 
 
-@pytest.mark.parametrize("status", ["200 OK", "404 Not Found", "401 Unauthorized", "500 Internal Server Error"])
-async def test_whether_the_readiness_route_knows_a_slug(status: str) -> None:
-    """A stream says that it does, a 404 that it does not; any other answer says neither."""
-    async with against(sends(response(b"", status=status, kind="text/event-stream"))) as (server, client):
-        if status[0] == "2" or status.startswith("404"):
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        ("200 OK", b""),
+        ("404 Not Found", b'{"error": "not_found"}'),
+        ("404 Not Found", b"404 page not found"),
+        ("401 Unauthorized", b'{"error": "unauthenticated"}'),
+        ("500 Internal Server Error", b""),
+    ],
+)
+async def test_whether_the_readiness_route_knows_a_slug(status: str, body: bytes) -> None:
+    """A stream says that it does, the platform's 404 that it does not; any other answer says neither."""
+    async with against(sends(response(body, status=status, kind="text/event-stream"))) as (server, client):
+        if status[0] == "2" or b"not_found" in body:
             assert await client.exists(TOKEN, "team-a", "a/b") is (status == "200 OK")
         else:
             assert not (await failing(client.exists(TOKEN, "team-a", "a/b"))).uncertain
@@ -550,7 +559,7 @@ async def test_an_endless_refusal_is_not_read_to_its_end() -> None:
         for count in (1, 2):
             async with asyncio.timeout(5):
                 error = await failing(client.list_workloads(TOKEN, "team-a"))
-            assert (error.reason, error.status) == (Reason.PLATFORM_ERROR, 500)
+            assert (error.reason, error.status) == (Reason.PLATFORM_UNREACHABLE, 500)
             assert server.connections == count
 
 
@@ -564,14 +573,14 @@ async def test_an_answer_of_the_wrong_type_is_not_read() -> None:
             assert 'of type "text/html"' in error.message
 
 
-async def test_a_redirect_is_refused_and_the_token_goes_nowhere() -> None:
+async def test_a_redirect_is_not_followed_and_the_token_goes_nowhere() -> None:
     """The other place is never called."""
     async with raw_server(sends(CREATED)) as elsewhere:
         moved = response(b"", f"Location: {elsewhere.url}/api", status="307 Temporary Redirect")
         async with against(sends(moved)) as (server, client):
             error = await failing(client.create(TOKEN, "team-a", BODY))
-            assert (error.reason, error.status, error.uncertain) == (Reason.PLATFORM_REFUSED, 307, False)
-            assert "Set the base URL" in error.message
+            assert (error.reason, error.status, error.uncertain) == (Reason.PLATFORM_UNREACHABLE, 307, True)
+            assert "set the base URL" in error.message
             assert (len(server.requests), elsewhere.connections) == (1, 0)
 
 

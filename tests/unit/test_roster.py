@@ -468,15 +468,39 @@ def test_retry_after_is_the_least(operation: str) -> None:
 
 
 @virtual
-async def test_a_refused_credential_is_left_alone_for_minutes() -> None:
-    """A new token is another roster; this one is tried slowly, for the platform may change its mind."""
-    watcher = Watcher(ScriptedPlatform(), Pace(patience=300.0))
+async def test_a_refused_credential_is_tried_after_waits_that_grow() -> None:
+    """The platform may change its mind: soon at first, and after four intervals at most. It is told once."""
+    watcher = Watcher(ScriptedPlatform())
     watcher.platform.down = REJECTED
     await settled(watcher.roster.look())
-
-    assert 270.0 <= watcher.roster.due_in(30.0) <= 300.0
+    refused = now()
     assert isinstance((await settled(watcher.roster.look()))[0], PlatformFailure)
     assert len(watcher.platform.calls) == 1
+
+    while now() < refused + 1800.0:
+        await asyncio.sleep(max(watcher.roster.due_in(30.0), 0.05))
+        await watcher.roster.refresh()
+
+    times = watcher.platform.times("list")
+    pauses = [later - earlier for earlier, later in pairwise(times)]
+    assert len([at for at in times if at < refused + 20.0]) >= 5
+    assert 108.0 <= max(pauses) <= 121.0
+    assert watcher.troubled == [Reason.TOKEN_REJECTED]
+    assert watcher.roster.refused_since == refused
+
+
+@virtual
+async def test_a_refusal_is_told_though_it_comes_in_an_outage() -> None:
+    """The outage once, the refusal once; and each again only after lists came."""
+    watcher = Watcher(ScriptedPlatform())
+    for error in (DOWN, REJECTED, DOWN, REJECTED, None, REJECTED):
+        watcher.platform.down = error
+        await asyncio.sleep(300.0)
+        await watcher.roster.refresh()
+
+    rejected = Reason.TOKEN_REJECTED
+    assert watcher.troubled == [Reason.PLATFORM_UNREACHABLE, rejected, rejected]
+    assert watcher.roster.refusal is not None
 
 
 @pytest.mark.parametrize(("error", "calls"), [(REJECTED, 3), (DOWN, 2)])

@@ -345,10 +345,13 @@ def failed(status: int, body: Any = b"", operation: Operation = "create", **head
     return wire.failure(status, lowered, raw, operation=operation, project="team-a", token="ik_sdk_a1b2c3d4…")
 
 
+NO = {"error": "no"}
+
+
 @pytest.mark.parametrize(
     ("status", "on_list", "on_create", "uncertain", "why"),
     [
-        (301, Reason.PLATFORM_REFUSED, Reason.PLATFORM_REFUSED, False, "never followed"),
+        (301, Reason.PLATFORM_UNREACHABLE, Reason.PLATFORM_UNREACHABLE, True, "never followed"),
         (400, Reason.PLATFORM_REFUSED, Reason.PLATFORM_REFUSED, False, "the declaration is refused"),
         (401, Reason.TOKEN_REJECTED, Reason.TOKEN_REJECTED, False, "the token is unknown"),
         (402, Reason.PLATFORM_REFUSED, Reason.PLATFORM_REFUSED, False, "somebody must pay"),
@@ -368,7 +371,7 @@ def failed(status: int, body: Any = b"", operation: Operation = "create", **head
 )
 def test_statuses_by_table(status: int, on_list: Reason, on_create: Reason, uncertain: bool, why: str) -> None:
     """Each status has its reason; a write is uncertain where it may have been carried out, a list never."""
-    listing, create = failed(status, operation="list"), failed(status)
+    listing, create = failed(status, NO, operation="list"), failed(status, NO)
     assert (listing.reason, create.reason) == (on_list, on_create), why
     assert (listing.uncertain, create.uncertain) == (False, uncertain), why
     assert listing.status == create.status == status
@@ -397,26 +400,69 @@ def test_a_403_is_told_apart_by_its_code_in_each_form(code: str, operation: Oper
 
 
 @pytest.mark.parametrize(
-    ("body", "quoted"),
+    "body",
     [
-        ({"error": "max_hourly_cost_usd must be greater than zero"}, True),
-        ({"error": {"code": "invalid", "message": "max_hourly_cost_usd must be greater than zero"}}, True),
-        ({"error": {"message": "max_hourly_cost_usd must be greater than zero"}}, True),
-        ({"message": "max_hourly_cost_usd must be greater than zero"}, True),
-        ({"detail": "max_hourly_cost_usd must be greater than zero"}, True),
-        ({"reasons": ["max_hourly_cost_usd must be greater than zero"]}, True),
-        ("max_hourly_cost_usd must be greater than zero", True),
-        (b"max_hourly_cost_usd must be greater than zero", True),
-        (b"<html>max_hourly_cost_usd must be greater than zero</html>", False),
-        (b"", False),
+        {"error": "max_hourly_cost_usd must be greater than zero"},
+        {"error": {"code": "invalid", "message": "max_hourly_cost_usd must be greater than zero"}},
+        {"error": {"message": "max_hourly_cost_usd must be greater than zero"}},
+        {"error": "invalid", "message": "max_hourly_cost_usd must be greater than zero"},
+        {"error": "invalid", "detail": "max_hourly_cost_usd must be greater than zero"},
+        b"max_hourly_cost_usd must be greater than zero",
+        b"bad_request: max_hourly_cost_usd must be greater than zero",
     ],
 )
-def test_a_refusal_quotes_the_platform(body: Any, quoted: bool) -> None:
-    """What the platform said of a declaration stands in the message, in whichever form; a web page does not."""
+def test_a_refusal_quotes_the_platform(body: Any) -> None:
+    """What the platform said of a declaration stands in the message, in whichever form."""
     message = failed(422, body).message
-    assert ("max_hourly_cost_usd must be greater than zero" in message) == quoted
+    assert "max_hourly_cost_usd must be greater than zero" in message
     assert message.startswith('The platform refused to create the workload in project "team-a" (422')
     assert message.endswith("Correct the spec; it is sent again when it changes.")
+
+
+@pytest.mark.parametrize("code", ["scope_insufficient", "project_scope_mismatch"])
+def test_a_refusal_too_long_to_be_read_whole_is_one_all_the_same(code: str) -> None:
+    """A platform that repeats what it was sent is still the platform."""
+    body = encoded({"error": {"code": code, "message": "x" * 70_000}})[:65_536]
+    assert failed(403, body).reason is CODES[code]
+    assert 'It said: "' in failed(422, body).message
+    assert failed(422, encoded({"error": "x" * 70_000})[:65_536]).reason is Reason.PLATFORM_REFUSED
+
+
+FOREIGN: dict[str, Any] = {
+    "nothing": b"",
+    "a web page": b"<html><h1>403 Forbidden</h1></html>",
+    "a page of Go": b"404 page not found\n",
+    "a word": b"Forbidden",
+    "a small word": b"unauthorized",
+    "a service mesh": b"RBAC: access denied",
+    "a firewall": b"error code: 1020",
+    "an API gateway": {"message": "Forbidden"},
+    "a framework": {"detail": "Not Found"},
+    "an error that says nothing": {"error": None, "message": "no"},
+    "an error of no words": {"error": {}},
+    "an empty error": {"error": " "},
+    "a list": ["no"],
+    "what nobody can read": b"[" * 100_000,
+}
+"""What load balancers, proxies and firewalls say, and the platform never."""
+
+
+@pytest.mark.parametrize("body", FOREIGN.values(), ids=FOREIGN)
+@pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 405, 409, 422, 423, 500])
+def test_an_answer_that_is_not_the_platforms_is_trouble_on_the_way(status: int, body: Any) -> None:
+    """It says nothing of the token, the project or the declaration, and a write may have reached the platform."""
+    for operation in get_args(Operation):
+        error = failed(status, body, operation, retry_after="7")
+        assert error.reason is Reason.PLATFORM_UNREACHABLE
+        assert (error.uncertain, error.retry_after) == (operation in WRITES, 7.0)
+        assert not error.not_found
+        assert f"({status})" in error.message
+        assert "The operator retries automatically" in error.message
+
+
+def test_a_redirect_is_trouble_on_the_way_whatever_it_says() -> None:
+    """A maintenance page, say; the platform refuses nothing with a redirect."""
+    assert failed(302, NO).reason is Reason.PLATFORM_UNREACHABLE
 
 
 def test_a_refusal_shows_the_code_once() -> None:
@@ -433,11 +479,6 @@ def test_a_code_is_shown_only_if_it_is_one() -> None:
     assert "(500 ik…)" in failed(500, {"error": {"code": "ik_abc", "message": "x"}}).message
 
 
-def test_an_error_too_deep_to_be_read_is_plain_text() -> None:
-    """A body that no reader survives is quoted as it is, and cut."""
-    assert 'It said: "[[[[' in failed(400, b"[" * 100_000).message
-
-
 def test_a_redirect_names_the_host_and_nothing_else_of_the_target() -> None:
     """A person learns where the base URL leads, and what the target's query carries stays out."""
     message = failed(302, location="https://user:pw@login.example/x?token=abc").message
@@ -449,15 +490,15 @@ def test_a_redirect_names_the_host_and_nothing_else_of_the_target() -> None:
 
 def test_messages_tell_a_person_what_to_do() -> None:
     """Each failure that waits for a person names the remedy; each other says that it is retried."""
-    assert "Mint a new ik_sdk_ token" in failed(401).message
-    assert "ik_sdk_a1b2c3d4…" in failed(401).message
+    assert "Mint a new ik_sdk_ token" in failed(401, NO).message
+    assert "ik_sdk_a1b2c3d4…" in failed(401, NO).message
     assert "spec.project" in failed(403, {"error": "project_scope_mismatch"}).message
     assert "assignment:write" in failed(403, {"error": "scope_insufficient"}).message
     assert "ik_live_" in failed(403, {"error": "wrong_credential_type"}).message
-    assert 'knows no project "team-a" (404)' in failed(404, operation="list").message
-    assert "not on the platform (404)" in failed(404, operation="update").message
+    assert 'knows no project "team-a" (404 no)' in failed(404, NO, operation="list").message
+    assert "not on the platform (404 no)" in failed(404, NO, operation="update").message
     for status in (429, 500, 503):
-        assert failed(status).message.endswith("Retried by itself.")
+        assert failed(status, NO).message.endswith("Retried by itself.")
 
 
 statuses = st.integers(300, 599)
@@ -541,7 +582,7 @@ def test_a_date_without_the_answers_own_is_measured_from_now() -> None:
 
 def test_a_wish_is_heard_where_waiting_helps() -> None:
     """A Retry-After counts for 429 and 503, and not where a person must act."""
-    assert [failed(status, retry_after="7").retry_after for status in (429, 503, 400)] == [7.0, 7.0, None]
+    assert [failed(status, NO, retry_after="7").retry_after for status in (429, 503, 400)] == [7.0, 7.0, None]
 
 
 def nested(levels: int, inner: str = "1") -> str:

@@ -1,22 +1,21 @@
-"""What an answer of the platform that is no success means: from status and body to a reason and a message.
+"""What an answer that is no success means: from status and body to a reason and a message.
 
-Decides who must act and what a person is told. The message of what heals by itself never quotes the platform,
-which may put a request number into each answer: a status must not change while nothing happens. Pure, but for
-the clock where a Retry-After names a date and the answer has none; must not know httpx or Kubernetes.
+Decides who must act and what a person is told. An answer that is not the platform's own (`said`) is trouble on the way.
+The message of what heals by itself never quotes the platform, which may put a request number into each answer: a status
+must not change while nothing happens. Pure, but for the clock where a Retry-After names a date and the answer has none;
+must not know httpx or Kubernetes.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from inferencekey_operator.errors import Actor, PlatformFailure, Reason
+from inferencekey_operator.inferencekey.said import CODE, Said, said
 from inferencekey_operator.redaction import excerpt, redact
 
 Operation: TypeAlias = Literal["list", "create", "update", "delete", "readiness"]
@@ -36,8 +35,6 @@ _UNREACHABLE = frozenset({408, 502, 503, 504, *range(520, 528), 530})
 """Said by something in front of the platform that did not reach it; from 520 on they are one proxy's own."""
 _QUOTED = frozenset({Reason.PLATFORM_REFUSED, Reason.TOKEN_REJECTED})
 _ABOUT_THE_SPEC = frozenset({400, 409, 413, 422})
-_CODE_SHAPE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
-"""A word that is the same in each answer, and so may stand in the message of a failure that is retried."""
 
 _NEW_TOKEN = "in the InferenceKey dashboard and put it into the Secret's key."  # noqa: S105 - words, no token
 _MESSAGES = {
@@ -63,9 +60,14 @@ _MESSAGES = {
     Reason.PLATFORM_ERROR: "The platform failed to {act} ({what}). Retried by itself.",
     Reason.PLATFORM_REFUSED: "The platform refused to {act} ({what}).",
 }
+_NOT_THE_PLATFORMS = (
+    "Something in front of the platform answered when it was asked to {act} ({what}). The operator retries "
+    "automatically. If this lasts, check the base URL, and the proxies and load balancers on the way."
+)
 _REDIRECTED = (
     "The base URL redirects to {target} ({what}), and a redirect is never followed: a token must not travel "
-    "to another place. Set the base URL to where the platform answers."
+    "to another place. The operator retries automatically. If this lasts, set the base URL to where the platform "
+    "answers."
 )
 _NO_PROJECT = (
     "The platform knows no {place} ({what}). Correct the project (spec.project, or INFERENCEKEY_PROJECT in "
@@ -79,14 +81,6 @@ _ACTS: dict[Operation, str] = {
     "delete": "delete the workload",
     "readiness": "report the workload's readiness",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class _Said:
-    """The platform's own words: a code, a text, or nothing."""
-
-    code: str = ""
-    text: str = ""
 
 
 def failure(
@@ -108,21 +102,21 @@ def failure(
         project: the project's slug, where the route names one.
         token: the public form of the token.
     """
-    said = _said(headers, body)
-    reason = _reason(status, said, operation)
+    words = said(headers, body)
+    reason = _reason(status, words, operation)
     place = f'project "{excerpt(project, 128)}"' if project else "its project"
     message = _template(status, reason, operation).format(
         token=token,
         place=place,
         act=_ACTS[operation].format(place=place),
-        what=f"{status} {redact(said.code)}" if _CODE_SHAPE.fullmatch(said.code) else str(status),
+        what=f"{status} {redact(words.code)}" if CODE.fullmatch(words.code) else str(status),
         target=_target(headers),
     )
     return PlatformFailure(
         reason,
-        message + (_quotation(status, said) if reason in _QUOTED else ""),
+        message + (_quotation(status, words) if reason in _QUOTED else ""),
         status=status,
-        uncertain=_uncertain(status, operation),
+        uncertain=_uncertain(status, words, operation),
         retry_after=retry_after(headers) if reason.actor is Actor.PLATFORM else None,
     )
 
@@ -146,36 +140,41 @@ def _until(value: str, date: str) -> float:
     return (then - now).total_seconds()
 
 
-def _reason(status: int, said: _Said, operation: Operation) -> Reason:
-    if status in (401, 403) and said.code in _CODES:
-        return _CODES[said.code]
-    if status == 401 or (status == 403 and operation not in WRITES):
-        return Reason.TOKEN_REJECTED
+def _reason(status: int, words: Said, operation: Operation) -> Reason:
     if status == 429:
         return Reason.RATE_LIMITED
-    if status in _UNREACHABLE:
+    if status in _UNREACHABLE or not words.by_platform or status < 400:
         return Reason.PLATFORM_UNREACHABLE
+    if status in (401, 403) and words.code in _CODES:
+        return _CODES[words.code]
+    if status == 401 or (status == 403 and operation not in WRITES):
+        return Reason.TOKEN_REJECTED
     # A 403 of another kind to a write is about this write (a quota, say): the list proved the token.
     return Reason.PLATFORM_REFUSED if status < 500 else Reason.PLATFORM_ERROR
 
 
-def _uncertain(status: int, operation: Operation) -> bool:
-    """A redirect or a refusal was not carried out; what failed, or was given up waiting for, may have been."""
-    return operation in WRITES and (status == 408 or status >= 500)
+def _uncertain(status: int, words: Said, operation: Operation) -> bool:
+    """A refusal was not carried out. What failed, or was given up waiting for, may have been; and what something in
+    between answered, as nobody knows whether it had asked the platform before.
+    """
+    refused = status == 429 or (words.by_platform and 400 <= status < 500 and status != 408)
+    return operation in WRITES and not refused
 
 
 def _template(status: int, reason: Reason, operation: Operation) -> str:
     if 300 <= status < 400:
         return _REDIRECTED
+    if reason is Reason.PLATFORM_UNREACHABLE and status not in _UNREACHABLE:
+        return _NOT_THE_PLATFORMS
     if status == 404:
         return _NO_PROJECT if operation in ("list", "create") else _NO_WORKLOAD
     return _MESSAGES[reason]
 
 
-def _quotation(status: int, said: _Said) -> str:
-    words = excerpt(said.text, QUOTE_LIMIT)
+def _quotation(status: int, words: Said) -> str:
+    quoted = excerpt(words.text, QUOTE_LIMIT)
     remedy = " Correct the spec; it is sent again when it changes." if status in _ABOUT_THE_SPEC else ""
-    return (f' It said: "{words}".' if words else "") + remedy
+    return (f' It said: "{quoted}".' if quoted else "") + remedy
 
 
 def _target(headers: Mapping[str, str]) -> str:
@@ -185,36 +184,3 @@ def _target(headers: Mapping[str, str]) -> str:
         return excerpt(f"{parts.scheme}://{parts.hostname}", 128) if parts.hostname else "another path"
     except ValueError:
         return "another place"
-
-
-def _said(headers: Mapping[str, str], body: bytes) -> _Said:
-    """Read `{"error": "<code>"}`, `{"error": {"code", "message"}}`, their likes, or plain text; no HTML."""
-    text = body.decode("utf-8", "replace").strip()
-    if "html" in headers.get("content-type", "").lower() or text.startswith("<"):
-        return _Said()
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        document = text
-    if isinstance(document, dict):
-        error = document.get("error")
-        return _words(error if isinstance(error, dict) else document, text)
-    return _plain(document if isinstance(document, str) else text)
-
-
-def _words(error: dict[str, Any], text: str) -> _Said:
-    code, message = (
-        next((value for key in keys if isinstance(value := error.get(key), str)), "")
-        for keys in (("code", "error"), ("message", "detail"))
-    )
-    if not code and not message:
-        return _Said(text=text)
-    return _Said(code, message) if message else _plain(code)
-
-
-def _plain(text: str) -> _Said:
-    """Tell a code that stands alone from a sentence; a known code may have more words after it."""
-    if _CODE_SHAPE.fullmatch(text):
-        return _Said(code=text)
-    first = re.split(r"[^a-z_]", text, maxsplit=1)[0]
-    return _Said(first if first in _CODES else "", text)

@@ -113,7 +113,8 @@ class Deleted(Enum):
     ACCEPTED = "accepted"
     """Another success, as 202: the platform deletes it later, or never."""
     UNKNOWN = "unknown"
-    """404: the platform knows no such workload. Something in between may have said so, so a list has to agree."""
+    """404: the platform knows no such workload. Something in between may have said so, so a list has to agree: that is
+    why a 404 of any form counts here, and a deletion ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,7 @@ class PlatformClient:
         """Whether the readiness route knows a workload of this slug: the only read that is of one workload.
 
         Raises:
-            PlatformFailure: the route answered with another error than 404, or not at all.
+            PlatformFailure: the route answered with another error than the platform's 404, or not at all.
             ConfigurationError: the token cannot be sent.
         """
         call = Call("readiness", "GET", wire.readiness_path(project, slug), token, project, accept=EVENTS)
@@ -181,7 +182,7 @@ class PlatformClient:
                 expect_type(response, call)
                 return True
         except PlatformFailure as error:
-            if error.status != 404:
+            if not error.not_found:
                 raise
             return False
 
@@ -377,9 +378,10 @@ async def _sent(http: httpx.AsyncClient, request: httpx.Request, call: Call) -> 
         return await http.send(request, stream=True)
     except (httpx.InvalidURL, ValueError):
         raise PlatformFailure(
-            Reason.PLATFORM_REFUSED,
+            Reason.PLATFORM_UNREACHABLE,
             "The base URL redirects to what is no address, and a redirect is never followed: a token must not travel "
-            "to another place. Set the base URL to where the platform answers.",
+            "to another place. The operator retries automatically. If this lasts, set the base URL to where the "
+            "platform answers.",
             uncertain=call.operation in WRITES,
         ) from None
 

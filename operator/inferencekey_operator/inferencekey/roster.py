@@ -30,6 +30,9 @@ from inferencekey_operator.inferencekey.wire import LiveWorkload, Reader
 log = logging.getLogger(__name__)
 
 FIRST_BACKOFF = 1.0
+REFUSED_INTERVALS = 4.0
+"""How many intervals the longest pause between two tries of a credential lasts that is refused. A new token is another
+roster, and is tried at once."""
 SPACING = 2.0
 """Lists on demand leave at least this many times a list's own duration between them, so that a burst shares them."""
 LONGEST_SPACING = 2.0
@@ -75,8 +78,6 @@ class Pace:
     """How often and how fast the platform is called. Seconds, and calls per second for one credential."""
 
     interval: float = 30.0
-    patience: float = 600.0
-    """How long a refused credential is left alone; a new token is another roster, and is tried at once."""
     rate: float = 200.0
     burst: float = 400.0
     lag: float = 40.0
@@ -116,8 +117,8 @@ class Roster:
     """The rows of one project, as one credential sees them, and the calls that change them.
 
     `changed` is called with the slugs of rows that a list showed new, gone or different; `troubled` once when lists
-    begin to fail; `recovered` when the platform answers again. `shared` is what all credentials of the project share,
-    `bucket` what all projects of the credential share.
+    begin to fail, and once when they are refused; `recovered` when the platform answers again. `shared` is what all
+    credentials of the project share, `bucket` what all projects of the credential share.
     """
 
     def __init__(
@@ -149,6 +150,10 @@ class Roster:
         self._trouble: OperatorError | None = None
         self._troubles = 0
         self._closed_at = self._closed_until = float("-inf")
+        self._told: set[Reason] = set()
+        """What was told of lists that fail."""
+        self.refused_since: float | None = None
+        """Since when, in the loop's time, the platform refuses what a person has to mend, the credential perhaps."""
         self.began = float("-inf")
         """When the newest complete list began, in the loop's time."""
         self.date: datetime | None = None
@@ -180,6 +185,13 @@ class Roster:
     def trouble(self) -> OperatorError | None:
         """What the platform last answered instead of a list, while it does."""
         return self._trouble
+
+    @property
+    def refusal(self) -> OperatorError | None:
+        """What a person has to mend before the platform lists this project again; None while it does."""
+        if self._trouble is None or not self.down or self._trouble.reason.actor is not Actor.PERSON:
+            return None
+        return _again(self._trouble, max(0.0, self._closed_until - asyncio.get_running_loop().time()))
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -338,19 +350,26 @@ class Roster:
             answer = await self._client.list_workloads(self._token, self.project)
             changed = self._take_over(answer.body, began)
         except OperatorError as error:
-            was_down, self.down = self.down, True
             self._close(error)
-            if not was_down:
-                self._troubled(self, error)
+            self._tell(error)
             raise
         finally:
             self._flight = None
         self._duration = loop.time() - began
         self.began, self.date = began, answer.date
         self.down = False
+        self._told.clear()
         self._open(began)
         if changed:
             self._changed(self, changed)
+
+    def _tell(self, error: OperatorError) -> None:
+        """Of trouble that passes once, until it is over; of each kind of refusal, too."""
+        was_down, self.down = self.down, True
+        told = was_down if error.reason.actor is Actor.PLATFORM else error.reason in self._told
+        self._told.add(error.reason)
+        if not told:
+            self._troubled(self, error)
 
     def _take_over(self, body: bytes, began: float) -> set[str]:
         """Replace the rows by the list's, but for what we wrote too short a time ago; the slugs that moved."""
@@ -382,10 +401,12 @@ class Roster:
         """Nobody calls before the platform's wish, or a growing wait, is over."""
         self._trouble = error
         self._troubles += 1
-        grown = min(FIRST_BACKOFF * 2.0 ** min(self._troubles - 1, 16), self._pace.interval)
-        wait = self._pace.patience if error.reason.actor is Actor.PERSON else grown
-        wait = max(wait * random.uniform(0.9, 1.0), error.retry_after or 0.0)  # noqa: S311 - jitter
+        refused = error.reason.actor is Actor.PERSON
+        longest = self._pace.interval * (REFUSED_INTERVALS if refused else 1.0)
+        grown = min(FIRST_BACKOFF * 2.0 ** min(self._troubles - 1, 16), longest)
+        wait = max(grown * random.uniform(0.9, 1.0), error.retry_after or 0.0)  # noqa: S311 - jitter
         self._closed_at = asyncio.get_running_loop().time()
+        self.refused_since = (self.refused_since or self._closed_at) if refused else None
         self._closed_until = max(self._closed_until, self._closed_at + wait)
 
     def _doubt(self, error: OperatorError) -> None:
@@ -398,7 +419,7 @@ class Roster:
         """The platform answered a list that began at `began`: the trouble is over, unless it came after that."""
         if self._trouble is None or began < self._closed_at:
             return
-        self._trouble, self._troubles, self._closed_until = None, 0, float("-inf")
+        self._trouble, self._troubles, self._closed_until, self.refused_since = None, 0, float("-inf"), None
         self._recovered(self)
 
     def _raise_while_closed(self) -> None:

@@ -1,0 +1,146 @@
+"""Answers that are not the platform's, refusals that last or do not, and what the platform makes of what was sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from chaos.clocks import now
+from chaos.scenes import declare, fault, message, notes, patches, played, posts, ready, reasons_shown, slugs, until
+from chaos.world import SETTINGS, World
+from inferencekey_simulator.faults import Fault
+
+HTML = {"Content-Type": "text/html"}
+TEXT = {"Content-Type": "text/plain"}
+FOREIGN: dict[str, dict[str, Any]] = {
+    "403 text/html": {"status": 403, "body": "<html><h1>403 Forbidden</h1></html>", "headers": HTML},
+    "404 text/plain": {"status": 404, "body": "404 page not found", "headers": TEXT},
+    "302 to a maintenance page": {"status": 302, "body": "", "headers": {"Location": "https://sorry.example/"}},
+}
+"""What a load balancer answers while nothing stands behind it."""
+
+
+def fault_of(answer: dict[str, Any], operation: str) -> Fault:
+    """This answer to all calls of a kind."""
+    return Fault.model_validate({"action": "respond", "operation": operation, "times": None, **answer})
+
+
+def writes_of_statuses(world: World) -> Counter[str]:
+    """How often each status was written."""
+    return Counter(write.split()[1] for write in world.oracle.kubernetes_writes if write.endswith("/status"))
+
+
+def lists_since(world: World, since: float) -> list[float]:
+    """When lists were answered with success since a moment."""
+    entries = world.platform.journal.since(0)
+    times = [e.monotonic for e in entries if e.call.operation == "list" and e.status == 200 and e.fault is None]
+    return [at for at in times if at >= since]
+
+
+# -- something in front of the platform ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", FOREIGN.values(), ids=FOREIGN)
+def test_a_load_balancer_that_answers_lists_for_three_seconds(answer: dict[str, Any]) -> None:
+    """Lists go on within an interval; what is applied meanwhile is never Stalled, and drift is seen."""
+
+    async def scene(world: World) -> None:
+        settled = declare(world, name="settled")
+        await until(world, lambda: ready(settled) == "Ready")
+        await asyncio.sleep(SETTINGS.create_settle)
+        armed = world.platform.faults.add(fault_of(answer, "list"))
+        began = now()
+        applied = declare(world)
+        await asyncio.sleep(3.0)
+        world.platform.faults.clear(armed)
+        world.platform.edit(next(world.platform.rows()), {"model_name": "drifted"})
+        await until(world, lambda: ready(applied) == "Ready", within=SETTINGS.interval)
+        await until(world, lambda: patches(world) == 1, within=2 * SETTINGS.interval)
+        assert lists_since(world, began)[0] < began + 3.0 + 5.0
+        for life in (settled, applied):
+            assert not {"TokenRejected", "PlatformRefused"} & set(reasons_shown(life))
+
+    assert notes(played(scene), "PlatformUnreachable")
+
+
+@pytest.mark.parametrize("operation", ["create", "update", "delete", "readiness"])
+def test_a_load_balancer_that_answers_other_calls(operation: str) -> None:
+    """They are sent again, nothing is made twice, and nobody is asked to correct anything."""
+
+    async def scene(world: World) -> None:
+        for answer in FOREIGN.values():
+            fault(world, "respond", operation, **answer)
+        workload = declare(world)
+        await until(world, lambda: ready(workload) == "Ready", within=400.0)
+        world.patch(workload, {"spec": {"model": "llama-4"}})
+        await until(world, lambda: patches(world) == 1)
+        world.objects.delete(world.name(workload))
+        await until(world, lambda: workload.gone_at is not None)
+        shown = {"Ready", "Progressing", "PlatformUnreachable", "PlatformError", "Deleting"}
+        assert set(reasons_shown(workload)) <= shown
+
+    world = played(scene)
+    assert (slugs(world), posts(world)) == ([], 1)
+
+
+# -- a token that is refused -----------------------------------------------------------------------------------
+
+
+def revoke(world: World) -> None:
+    """Somebody takes the token of team-a back in the dashboard."""
+    world.platform.revoke(world.good_tokens.pop("team-a").rpartition("_")[0])
+
+
+def test_a_token_that_is_revoked_for_good() -> None:
+    """One Event about the Secret at once, and each Workload says so at the next resync, in one write."""
+
+    async def scene(world: World) -> None:
+        lives = [declare(world, name=f"bot-{number}") for number in range(20)]
+        await until(world, lambda: all(ready(life) == "Ready" for life in lives))
+        await asyncio.sleep(120.0)
+        before = writes_of_statuses(world)
+        revoke(world)
+        await until(world, lambda: notes(world, "TokenRejected"), within=SETTINGS.interval + 1.0)
+        (event,) = [each for each in world.objects.items("events") if each["reason"] == "TokenRejected"]
+        assert (event["regarding"]["kind"], event["regarding"]["name"]) == ("Secret", "inferencekey")
+        assert any("log: the platform does not list project prod: TokenRejected" in line for line in world.trace)
+        assert [ready(life) for life in lives] == ["Ready"] * 20
+        resync = SETTINGS.full_round + 2 * SETTINGS.interval
+        await until(world, lambda: all(ready(life) == "TokenRejected" for life in lives), within=resync)
+        assert all("kubectl patch secret inferencekey" in message(life) for life in lives)
+        await asyncio.sleep(5 * SETTINGS.full_round)
+        assert set((writes_of_statuses(world) - before).values()) == {1}
+        assert len(notes(world, "TokenRejected")) == 1
+        world.give_token("team-a")
+        await until(world, lambda: all(ready(life) == "Ready" for life in lives), within=30.0)
+
+    played(scene)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("restarted", [False, True], ids=["in the middle", "at the start"])
+def test_a_refusal_for_a_moment_writes_nothing(status: int, restarted: bool) -> None:
+    """Of a project's Workloads none is written, also where the operator has no list at all; one Event tells of it."""
+
+    async def scene(world: World) -> None:
+        lives = [declare(world, name=f"bot-{number}") for number in range(20)]
+        await until(world, lambda: all(ready(life) == "Ready" for life in lives))
+        await asyncio.sleep(120.0)
+        before = writes_of_statuses(world)
+        armed = world.platform.faults.add(fault_of({"status": status, "body": {"error": "unauthenticated"}}, "list"))
+        if restarted:
+            for life in world.running():
+                life.process.kill()
+        await until(world, lambda: notes(world, "TokenRejected"), within=100.0)
+        await asyncio.sleep(10.0)
+        world.platform.faults.clear(armed)
+        mended = now()
+        await until(world, lambda: lists_since(world, mended), within=SETTINGS.interval + 5.0)
+        await asyncio.sleep(2 * SETTINGS.full_round)
+        assert not writes_of_statuses(world) - before
+        assert all(set(reasons_shown(life)) <= {"Progressing", "Ready"} for life in lives)
+
+    played(scene)

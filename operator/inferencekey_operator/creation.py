@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 from inferencekey_operator.conditions import Report
+from inferencekey_operator.conflicts import is_conflict, weigh
 from inferencekey_operator.credentials import pinned_identity, pins
 from inferencekey_operator.duplicates import remove_duplicate
 from inferencekey_operator.errors import Actor, ConfigurationError, PlatformFailure, Reason
@@ -111,6 +112,7 @@ async def _post(
 ) -> tuple[Workload, LiveWorkload]:
     memory, loop = world.store.memory(workload.key), asyncio.get_running_loop()
     prepared, former = False, memory.uncertain_since
+    before_this = pending_creation(workload, memory)
 
     async def prepare() -> None:
         nonlocal workload, prepared
@@ -132,8 +134,13 @@ async def _post(
             memory.uncertain_since, memory.unanswered = loop.time(), error.status not in _FAILED
         elif prepared:
             _nothing_came_of_it(world, workload, former)
+            if isinstance(error, PlatformFailure) and is_conflict(error) and before_this is not None:
+                # What has the slug may be what the creation before this one made, whose answer was lost.
+                memory.uncertain_since, memory.posted, memory.void = former, former is not None, False
+        if isinstance(error, PlatformFailure):
+            raise weigh(world, workload, error) from None
         raise
-    memory.uncertain_since, memory.made, memory.written_at = None, answer.id, loop.time()
+    memory.uncertain_since, memory.made, memory.written_at, memory.conflict = None, answer.id, loop.time(), None
     return workload, answer
 
 

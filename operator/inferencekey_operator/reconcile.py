@@ -18,6 +18,7 @@ from inferencekey_operator.access import reach
 from inferencekey_operator.announcements import Announcement, announce, doubtful, kept
 from inferencekey_operator.cluster import ClusterError
 from inferencekey_operator.conditions import Report
+from inferencekey_operator.conflicts import weigh
 from inferencekey_operator.creation import (
     create,
     refuse_the_outdated,
@@ -210,17 +211,19 @@ class Reconciler:
         await self._conclude(replace(situation, workload=workload), observed, plan, answer)
 
     async def _apply(self, workload: Workload, observed: Observed, plan: Plan) -> LiveWorkload | None:
-        if not (plan.perform and isinstance(plan.step, Update)):
-            return observed.live
         memory = self._world.store.memory(workload.key)
+        if not (plan.perform and isinstance(plan.step, Update)):
+            memory.conflict = None
+            return observed.live
         try:
             with deciding(partial(refuse_the_outdated, self._world, workload, observed.policy)):
                 answer = await observed.roster.update(plan.step.workload_id, plan.step.body)
         except PlatformFailure as error:
             if error.not_found:
                 deny(memory, observed.roster)
-            raise
+            raise weigh(self._world, workload, error) from None
         memory.denied_since, memory.written_at = None, asyncio.get_running_loop().time()
+        memory.conflict = None
         if plan.drift_class is DriftClass.OUT_OF_BAND:
             self._safeguards.repaired(workload)
         return answer

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from inferencekey_operator.keys import Key
@@ -48,6 +48,8 @@ class Memory:
     """That the platform made another slug of ours."""
     repairs: tuple[float, ...] = ()
     """When we last undid changes of the platform's."""
+    conflict: Conflict | None = None
+    """That the platform refuses our write because of something else."""
     # -- of a creation that is under way
     record_seen: float | None = None
     """When the record of a creation was first seen that this process did not write."""
@@ -103,6 +105,21 @@ class Taken:
     requested: str | None
     """The annotation that asked for a reconciliation, as it stood then."""
     times: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """The platform answers a write with 409: since when, and how often for this declaration and request."""
+
+    since: float
+    generation: int
+    requested: str | None
+    """The annotation that asked for a reconciliation, as it stood then."""
+    times: int = 0
+
+    def again(self) -> Conflict:
+        """Once more."""
+        return replace(self, times=self.times + 1)
 
 
 def pending_creation(workload: Workload, memory: Memory) -> Creation | None:

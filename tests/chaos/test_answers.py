@@ -9,7 +9,20 @@ from typing import Any
 import pytest
 
 from chaos.clocks import now
-from chaos.scenes import declare, fault, message, notes, patches, played, posts, ready, reasons_shown, slugs, until
+from chaos.scenes import (
+    declare,
+    fault,
+    message,
+    notes,
+    patches,
+    played,
+    posts,
+    ready,
+    reasons_shown,
+    slugs,
+    theirs,
+    until,
+)
 from chaos.world import SETTINGS, World
 from inferencekey_simulator.faults import Fault
 
@@ -144,3 +157,94 @@ def test_a_refusal_for_a_moment_writes_nothing(status: int, restarted: bool) -> 
         assert all(set(reasons_shown(life)) <= {"Progressing", "Ready"} for life in lives)
 
     played(scene)
+
+
+# -- another operation is in progress --------------------------------------------------------------------------
+
+BUSY = {"code": "operation_in_progress", "message": "another operation is in progress"}
+PASSING: dict[str, dict[str, Any]] = {
+    "409": {"status": 409, "body": {"error": "conflict"}},
+    "423": {"status": 423, "body": {"error": {"code": "locked", "message": "the workload is locked"}}},
+    "425": {"status": 425, "body": {"error": "too_early"}},
+    "409 in words": {"status": 409, "body": {"error": BUSY}},
+    "422 in words": {"status": 422, "body": {"error": "another operation is in progress, try again later"}},
+}
+
+
+@pytest.mark.parametrize("operation", ["create", "update"])
+@pytest.mark.parametrize("answer", PASSING.values(), ids=PASSING)
+def test_a_write_that_comes_too_early_is_sent_again(answer: dict[str, Any], operation: str) -> None:
+    """Twice refused, and then carried out: nobody is asked to correct anything."""
+
+    async def scene(world: World) -> None:
+        fault(world, "respond", operation, times=2, **answer)
+        workload = declare(world)
+        await until(world, lambda: ready(workload) == "Ready")
+        world.patch(workload, {"spec": {"model": "llama-4"}})
+        await until(world, lambda: patches(world) == 1, within=20.0)
+        await until(world, lambda: ready(workload) == "Ready")
+        assert set(reasons_shown(workload)) <= {"Ready", "Progressing", "PlatformError"}
+
+    assert posts(played(scene)) == 1
+
+
+def test_a_conflict_that_lasts_is_for_a_person() -> None:
+    """After waits that grow the platform's words are shown; another declaration begins anew."""
+
+    async def scene(world: World) -> None:
+        workload = declare(world)
+        await until(world, lambda: ready(workload) == "Ready")
+        taken = {"status": 409, "body": {"error": {"code": "worker_taken", "message": "the worker is taken"}}}
+        armed = world.platform.faults.add(fault_of(taken, "update"))
+        world.patch(workload, {"spec": {"model": "llama-4"}})
+        await until(world, lambda: ready(workload) == "PlatformError")
+        await asyncio.sleep(SETTINGS.create_settle - 5.0)
+        assert ready(workload) == "PlatformError"
+        await until(world, lambda: ready(workload) == "PlatformRefused", within=60.0)
+        assert 'It said: "the worker is taken"' in message(workload)
+        tried = [entry for entry in world.platform.journal.since(0) if entry.call.operation == "update"]
+        assert 4 <= len(tried) <= 8
+        before = writes_of_statuses(world)
+        await asyncio.sleep(3 * SETTINGS.full_round)
+        assert writes_of_statuses(world) == before
+        world.platform.faults.clear(armed)
+        world.patch(workload, {"spec": {"model": "llama-5"}})
+        await until(world, lambda: ready(workload) == "Ready", within=30.0)
+
+    played(scene)
+
+
+def test_a_creation_that_conflicts_with_what_no_list_shows_yet() -> None:
+    """Somebody has the slug, and lists lag: nothing is Stalled, and what is there is taken over once it is listed."""
+
+    async def scene(world: World) -> None:
+        world.platform.configure({"list_lag": {"create": 30.0, "update": 0.0, "delete": 0.0}})
+        theirs(world)
+        world.platform.faults.add(fault_of({"status": 409, "body": {"error": "slug_taken"}}, "create"))
+        workload = declare(world)
+        await until(world, lambda: ready(workload) == "Ready")
+        assert workload.body["status"]["adopted"] is True
+        assert set(reasons_shown(workload)) <= {"Ready", "Progressing", "PlatformError"}
+
+    world = played(scene)
+    assert (slugs(world), posts(world)) == (["alpha"], 0)
+
+
+def test_a_creation_whose_conflict_may_be_our_own_workload() -> None:
+    """Its answer was lost, no list shows it in time, and the second creation is refused: somebody is told of it."""
+
+    async def scene(world: World) -> None:
+        fault(world, "cut_after", "create")
+        world.platform.configure({"list_lag": {"create": 55.0, "update": 0.0, "delete": 0.0}})
+        workload = declare(world)
+        await until(world, lambda: posts(world) == 1)
+        for operation, answer in (("create", {"status": 409}), ("readiness", {"status": 404})):
+            world.platform.faults.add(fault_of({**answer, "body": {"error": "no"}}, operation))
+        await asyncio.sleep(50.0)
+        world.platform.faults.clear()
+        await until(world, lambda: ready(workload) == "Ready")
+        assert set(reasons_shown(workload)) <= {"Ready", "Progressing", "PlatformError", "PlatformUnreachable"}
+
+    world = played(scene)
+    assert (slugs(world), posts(world)) == (["alpha"], 1)
+    assert [note for note in notes(world, "DuplicateWorkload") if note.startswith("wl_0001 may have been made by a")]

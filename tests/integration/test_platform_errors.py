@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import pairwise
@@ -120,7 +120,8 @@ TROUBLES = [
     _person("403-scope", "create", _answer(403, {"error": "scope_insufficient"}), "ScopeInsufficient", "kubectl"),
     _person("403-quota", "create", _answer(403, {"error": "quota_exceeded"}), "PlatformRefused", "403 quota_exceeded"),
     _person("404", "create", _answer(404, {"error": "not_found"}), "PlatformRefused", "knows no project"),
-    _person("409", "create", _answer(409, CONFLICT), "PlatformRefused", "the worker is taken"),
+    replace(_person("409", "create", _answer(409, CONFLICT), "PlatformRefused", "the worker is taken"), calls=None),
+    _passing("423", "create", _answer(423, {"error": "locked"}), "PlatformError", "423 locked"),
     _person("422", "create", _answer(422, CONFLICT), "PlatformRefused", "Correct the spec"),
     _passing("429", "create", _answer(429), "RateLimited", "(429)"),
     _passing("500", "create", _answer(500, {"error": "internal"}), "PlatformError", "500 internal"),
@@ -135,6 +136,7 @@ TROUBLES = [
     _done("slower", "create", {"action": "delay", "seconds": TIMEOUT + SETTLE - 2.0}),
     _done("answered-late", "create", {**SLOW, "action": "delay_after"}),
     _person("400", "update", _answer(400, CONFLICT), "PlatformRefused", "the worker is taken"),
+    _passing("busy", "update", _answer(409, {"error": "operation_in_progress"}), "PlatformError", "409 operation_in"),
     _person("422", "update", _answer(422, CONFLICT), "PlatformRefused", "Correct the spec"),
     _person("403-scope", "update", _answer(403, {"error": "scope_insufficient"}), "ScopeInsufficient", "kubectl"),
     _passing("404", "update", _answer(404, {"error": "not_found"}), "PlatformError"),

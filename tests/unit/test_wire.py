@@ -358,8 +358,10 @@ NO = {"error": "no"}
         (403, Reason.TOKEN_REJECTED, Reason.PLATFORM_REFUSED, False, "a code that nobody knows"),
         (404, Reason.PLATFORM_REFUSED, Reason.PLATFORM_REFUSED, False, "no such project"),
         (408, Reason.PLATFORM_UNREACHABLE, Reason.PLATFORM_UNREACHABLE, True, "it waited for us"),
-        (409, Reason.PLATFORM_REFUSED, Reason.PLATFORM_REFUSED, False, "a conflict"),
+        (409, Reason.PLATFORM_ERROR, Reason.PLATFORM_REFUSED, False, "a conflict; of a read that means nothing"),
         (422, Reason.PLATFORM_REFUSED, Reason.PLATFORM_REFUSED, False, "the declaration is refused"),
+        (423, Reason.PLATFORM_ERROR, Reason.PLATFORM_ERROR, False, "another operation is in progress"),
+        (425, Reason.PLATFORM_ERROR, Reason.PLATFORM_ERROR, False, "too early"),
         (429, Reason.RATE_LIMITED, Reason.RATE_LIMITED, False, "not carried out"),
         (500, Reason.PLATFORM_ERROR, Reason.PLATFORM_ERROR, True, "it may have failed half-way"),
         (501, Reason.PLATFORM_ERROR, Reason.PLATFORM_ERROR, True, "any failure of the platform"),
@@ -463,6 +465,32 @@ def test_an_answer_that_is_not_the_platforms_is_trouble_on_the_way(status: int, 
 def test_a_redirect_is_trouble_on_the_way_whatever_it_says() -> None:
     """A maintenance page, say; the platform refuses nothing with a redirect."""
     assert failed(302, NO).reason is Reason.PLATFORM_UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    ("words", "passes"),
+    [
+        ("another operation is in progress", True),
+        ("operation_in_progress", True),
+        ("The workload is locked by a deployment", True),
+        ("Resource busy", True),
+        ("temporarily unavailable", True),
+        ("Please try again.", True),
+        ("busy", True),
+        ("max_retries must be greater than zero", False),
+        ("the worker is taken", False),
+        ("slug_taken", False),
+        ("quota exceeded", False),
+    ],
+)
+def test_a_refusal_that_says_it_passes(words: str, passes: bool) -> None:
+    """Whatever its status, but where it is about who asks, or about what is not there."""
+    for body in ({"error": words}, {"error": {"code": "no", "message": words}}):
+        for status in (400, 409, 422):
+            error = failed(status, body)
+            assert (error.reason is Reason.PLATFORM_ERROR, error.uncertain) == (passes, False)
+            assert passes is ("The operator retries automatically" in error.message)
+        assert [failed(status, body).reason.actor for status in (401, 403, 404)] == [Actor.PERSON] * 3
 
 
 def test_a_refusal_shows_the_code_once() -> None:

@@ -8,6 +8,7 @@ must not know httpx or Kubernetes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -23,6 +24,8 @@ Operation: TypeAlias = Literal["list", "create", "update", "delete", "readiness"
 WRITES: frozenset[Operation] = frozenset({"create", "update", "delete"})
 QUOTE_LIMIT = 256
 """Characters of the platform's own words that a message quotes."""
+_MOST_SEARCHED = 4 * QUOTE_LIMIT
+"""Characters of them that are searched for a word that says how long a refusal lasts."""
 LONGEST_WAIT = 3600.0
 """Seconds. A Retry-After beyond it is cut: one answer must not silence the operator for a day."""
 
@@ -33,6 +36,15 @@ _CODES = {
 }
 _UNREACHABLE = frozenset({408, 502, 503, 504, *range(520, 528), 530})
 """Said by something in front of the platform that did not reach it; from 520 on they are one proxy's own."""
+_TOO_EARLY = frozenset({423, 425})
+"""Locked, too early: another operation is in progress."""
+_LASTING = frozenset({401, 403, 404})
+_YET = re.compile(
+    r"in[ _-]progress|try[ _-]again|retry[ _-]later|temporar|too[ _-]early"
+    r"|(?:is|are|resource|workload)[ _](?:locked|busy)|\A(?:locked|busy|pending)\Z",
+    re.IGNORECASE,
+)
+"""What a refusal says that is over soon, whatever its status."""
 _QUOTED = frozenset({Reason.PLATFORM_REFUSED, Reason.TOKEN_REJECTED})
 _ABOUT_THE_SPEC = frozenset({400, 409, 413, 422})
 
@@ -60,6 +72,9 @@ _MESSAGES = {
     Reason.PLATFORM_ERROR: "The platform failed to {act} ({what}). Retried by itself.",
     Reason.PLATFORM_REFUSED: "The platform refused to {act} ({what}).",
 }
+_NOT_YET = (
+    "The platform cannot {act} yet ({what}): another operation stands in the way. The operator retries automatically."
+)
 _NOT_THE_PLATFORMS = (
     "Something in front of the platform answered when it was asked to {act} ({what}). The operator retries "
     "automatically. If this lasts, check the base URL, and the proxies and load balancers on the way."
@@ -149,8 +164,16 @@ def _reason(status: int, words: Said, operation: Operation) -> Reason:
         return _CODES[words.code]
     if status == 401 or (status == 403 and operation not in WRITES):
         return Reason.TOKEN_REJECTED
+    if _passes(status, words) or (status == 409 and operation not in WRITES):
+        return Reason.PLATFORM_ERROR
     # A 403 of another kind to a write is about this write (a quota, say): the list proved the token.
     return Reason.PLATFORM_REFUSED if status < 500 else Reason.PLATFORM_ERROR
+
+
+def _passes(status: int, words: Said) -> bool:
+    """Whether a refusal says itself that it is over soon."""
+    said_so = _YET.search(words.code) or _YET.search(words.text[:_MOST_SEARCHED])
+    return status in _TOO_EARLY or (status < 500 and status not in _LASTING and said_so is not None)
 
 
 def _uncertain(status: int, words: Said, operation: Operation) -> bool:
@@ -166,6 +189,8 @@ def _template(status: int, reason: Reason, operation: Operation) -> str:
         return _REDIRECTED
     if reason is Reason.PLATFORM_UNREACHABLE and status not in _UNREACHABLE:
         return _NOT_THE_PLATFORMS
+    if reason is Reason.PLATFORM_ERROR and status < 500:
+        return _NOT_YET
     if status == 404:
         return _NO_PROJECT if operation in ("list", "create") else _NO_WORKLOAD
     return _MESSAGES[reason]

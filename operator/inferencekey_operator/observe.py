@@ -144,8 +144,8 @@ def find(world: World, workload: Workload, who: Identity, roster: Roster) -> tup
     if row.unread:
         raise PlatformFailure(
             Reason.PLATFORM_ERROR,
-            "The platform lists the workload with a configuration that is nested too deep, has too many values, or "
-            "numbers that JSON has not. Nothing is compared. Correct it on the platform; it is looked at by itself.",
+            "The platform lists the workload in a row that is nested too deep, has too many values, or numbers that "
+            "JSON has not. Nothing is compared. Correct it on the platform; it is looked at by itself.",
         )
     return row, whose
 

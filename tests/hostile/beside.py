@@ -21,7 +21,7 @@ from chaos.history import PROJECTS, Life
 from chaos.kubernetes import WORKLOADS, Name
 from chaos.network import HotLoopError, Loop
 from chaos.world import SECRET, World, a_world
-from hostile.material import RAW, STRANGE, Document, mutated, pricked, texts, written
+from hostile.material import RAW, STRANGE, Document, Raw, mutated, pricked, texts, written
 from hostile.pure import Target
 from hostile.schema import objections
 from hostile.valid import EVENT, ROW, SPEC, STATUS, annotated, secrets
@@ -40,6 +40,7 @@ MOST_WRITES = 120
 """Writes to Kubernetes meanwhile: three of them have a status in five seconds, and Events."""
 
 STRANGER = {**ROW, "id": "wl_stranger", "slug": "stranger"}
+NO_READER_TAKES = (Raw("NaN"), Raw("-Infinity"), Raw("9" * 5_000), Raw("[" * 20_000 + "]" * 20_000), Raw('"\x01"'))
 PHASES = ("scheduling", "provisioning", "bootstrapping", "ready", "error")
 
 _HEADERS: tuple[dict[str, str], ...] = (
@@ -138,6 +139,12 @@ def stream(events: list[bytes], times: int) -> Fault:
     )
 
 
+def _beyond_readers() -> st.SearchStrategy[Document]:
+    """A row that is JSON by its brackets alone, but for its identity."""
+    field = st.sampled_from(sorted({*STRANGER, "cost"} - {"slug", "project_slug"}))
+    return st.builds(lambda field, value: {**STRANGER, field: value}, field, st.sampled_from(NO_READER_TAKES))
+
+
 SCENES = st.builds(
     Scene,
     st.lists(_specs(), min_size=1, max_size=3),
@@ -145,7 +152,7 @@ SCENES = st.builds(
     st.none() | st.none() | secrets(),
     st.none() | mutated(STATUS).filter(lambda status: not list(objections(status))),
     st.lists(_faults(), min_size=1, max_size=3) | st.lists(_faults(), max_size=1),
-    (pricked(STRANGER) | mutated(STRANGER, alien=STRANGE)).map(written),
+    (pricked(STRANGER) | mutated(STRANGER, alien=STRANGE) | _beyond_readers()).map(written),
 )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hostile.beside import STRANGER, Scene, play, respond
+from hostile.beside import NO_READER_TAKES, STRANGER, Scene, play, respond
 from hostile.material import Document, Raw, written
 from hostile.valid import ROW
 from inferencekey_simulator.faults import Fault
@@ -24,10 +24,10 @@ LISTED: Document = {
 }
 
 
-def played(*faults: Fault, **annotations: str) -> None:
+def played(*faults: Fault, stranger: Document = STRANGER, **annotations: str) -> None:
     """The scene with these answers for ever; `play` counts what is done, and looks at the neighbours."""
     ours = {f"inferencekey.com/{name.replace('_', '-')}": text for name, text in annotations.items()}
-    play(Scene([SPEC], ours, None, None, list(faults), written(STRANGER)))
+    play(Scene([SPEC], ours, None, None, list(faults), written(stranger)))
 
 
 def test_a_platform_that_lists_what_it_denies_is_asked_less_and_less() -> None:
@@ -50,6 +50,12 @@ def test_a_platform_that_lists_what_it_denies_is_asked_less_and_less() -> None:
 def test_a_strange_row_has_a_verdict(change: dict[str, Any], policy: str) -> None:
     """And is neither made beside, nor written of without end."""
     played(respond("list", [LISTED | change]), on_drift=policy)
+
+
+@pytest.mark.parametrize("value", NO_READER_TAKES, ids=["NaN", "infinity", "5,000 digits", "20,000 levels", "control"])
+def test_a_row_that_no_reader_takes_holds_up_no_other(value: Raw) -> None:
+    """Neither those whose list it is in, nor is anything made beside it, where it is our own."""
+    played(respond("list", [LISTED | {"cost": value}]), stranger={**STRANGER, "config": value})
 
 
 def test_what_was_made_and_is_never_listed_is_not_made_at_each_look() -> None:

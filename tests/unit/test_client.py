@@ -27,7 +27,6 @@ from cryptography.x509.oid import NameOID
 from inferencekey_operator.errors import ConfigurationError, OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey import wire
 from inferencekey_operator.inferencekey.client import (
-    PIECE,
     Deleted,
     PlatformClient,
     checked_base_url,
@@ -35,6 +34,7 @@ from inferencekey_operator.inferencekey.client import (
     unpacked,
 )
 from inferencekey_operator.inferencekey.lines import Lines
+from inferencekey_operator.inferencekey.packed import PIECE
 from inferencekey_simulator.app import serving
 from inferencekey_simulator.faults import Fault
 from inferencekey_simulator.platform import Platform
@@ -631,6 +631,29 @@ async def test_a_request_carries_what_it_should() -> None:
     assert b"content-type: application/json" in lines
     assert b"accept: application/json" in lines
     assert json.loads(body) == {"name": "é"}
+
+
+@pytest.mark.parametrize("cut", [1, 30, 10_000])
+@pytest.mark.parametrize("end", [b"", b"\0" * 64], ids=["", "padded"])
+async def test_a_list_that_was_packed_in_several_members_is_read(cut: int, end: bytes) -> None:
+    """As proxies pack what comes in pieces; wherever the connection cuts it, and whatever zeros follow."""
+    rows = json.dumps([{**ROW, "description": "x" * 1000 + str(number)} for number in range(20)]).encode()
+    packed = b"".join(gzip.compress(piece) for piece in (rows[:7], rows[7:5000], b"", rows[5000:])) + end
+    pieces = [packed[at : at + cut] for at in range(0, len(packed), cut)]
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(packed)}\r\n"
+    async with against(sends(head.encode() + b"Content-Encoding: gzip\r\n\r\n", *pieces)) as (_, client):
+        assert (await client.list_workloads(TOKEN, "team-a")).body == rows
+
+
+async def test_members_that_go_on_for_ever_are_not_swallowed() -> None:
+    """Each is small; all together are measured as one body. What follows the last one and is none is an error."""
+    bomb = gzip.compress(b" " * 100_000) * 20
+    for packed, why in ((bomb, "larger than"), (gzip.compress(b"[]") + b"no gzip", "cannot be unpacked")):
+        answer = response(packed, "Content-Encoding: gzip")
+        async with against(sends(answer), list_limit=1_000_000) as (_, client):
+            error = await failing(client.list_workloads(TOKEN, "team-a"))
+            assert error.reason is Reason.PLATFORM_ERROR
+            assert why in error.message
 
 
 async def test_a_packed_list_is_unpacked_and_measured_unpacked() -> None:

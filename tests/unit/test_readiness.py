@@ -316,6 +316,39 @@ async def test_what_is_no_event_stream_is_an_error(script: Script, why: str) -> 
     assert (caught.value.reason, caught.value.uncertain) == (Reason.PLATFORM_ERROR, False), why
 
 
+async def only_comments(writer: asyncio.StreamWriter) -> None:
+    """A stream that is alive and tells nothing."""
+    writer.write(HEAD)
+    while True:
+        writer.write(b": keep-alive\n\n")
+        await writer.drain()
+        await asyncio.sleep(0.02)
+
+
+async def test_a_stream_of_comments_counts_as_dropped() -> None:
+    """The platform begins with the present phase: what does not is left, long before it would be silent."""
+    async with raw_server(only_comments) as server, open_http() as lines:
+        async with asyncio.timeout(20):
+            assert await words(phases(lines, server.url, TOKEN, "team-a", "bot", first_word=0.2)) == []
+
+
+async def test_comments_after_a_phase_are_keep_alives() -> None:
+    """A start may take hours, and nothing is told meanwhile."""
+
+    async def one_phase_first(writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + event("provisioning"))
+        for _ in range(25):
+            writer.write(b": keep-alive\n\n")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        writer.write(event("ready"))
+        writer.close()
+
+    async with raw_server(one_phase_first) as server, open_http() as lines:
+        told = await words(phases(lines, server.url, TOKEN, "team-a", "bot", first_word=0.2))
+    assert told == ["provisioning", "ready"]
+
+
 async def test_a_stream_asks_for_events() -> None:
     """The request says which kind of answer it wants, and carries the token."""
     async with raw_server(sends(HEAD + event("ready"), close=True)) as server, open_http() as lines:
@@ -333,7 +366,7 @@ async def test_a_stream_asks_for_events() -> None:
 )
 async def test_a_stream_that_is_refused_fails_by_its_status(world: World, status: int, reason: Reason) -> None:
     """An answer that is no success is the failure it stands for."""
-    world.fault("respond", status=status)
+    world.fault("respond", status=status, body={"error": "no"})
     with pytest.raises(PlatformFailure) as caught:
         await words(world.open())
     assert (caught.value.reason, caught.value.status) == (reason, status)
@@ -377,7 +410,7 @@ async def test_the_platforms_wish_lengthens_a_wait(world: World) -> None:
 @pytest.mark.parametrize("status", [400, 401, 403, 404])
 async def test_what_a_person_must_mend_ends_the_following(world: World, status: int) -> None:
     """Such a failure is raised at once, without a wait."""
-    world.fault("respond", status=status)
+    world.fault("respond", status=status, body={"error": "no"})
     with pytest.raises(OperatorError) as caught:
         await words(world.follow())
     assert SECRET[:12] not in str(caught.value)

@@ -190,6 +190,17 @@ def test_a_row_that_is_listed_as_deleted(value: Any, deleted: bool) -> None:
         b'{"error": "internal"}',
         b"<html></html>",
         b"[NaN]",
+        b'[{"id": "wl_1" "slug": "a"}]',
+        b'[{"id": "wl_1", "config": NaN}]',
+        b'[{"slug": "a", "x": NaN} {"slug": "b"}]',
+        b'[{"slug": "a", "x": NaN},]',
+        b'[{"slug": "a", "x": NaN}] []',
+        b'[{"slug": "a", "x": [}]}, {"slug": "b"}]',
+        b'[{"slug": "a", "x": NaN}, {"slug": "b]',
+        b'{"workloads": [{"slug": "a", "x": NaN}], "next_cursor": "c2"}',
+        b'{"workloads": [{"slug": "a", "x": NaN}], "meta": NaN}',
+        b'{"workloads": {"slug": "a", "x": NaN}}',
+        b'{"workloads": [{"slug": "a", "x": NaN}], 5}',
         b"\xff\xfe\xfd",
         b"[" * 100_000,
         b"[" + b"9" * 10_000 + b"]",
@@ -201,6 +212,63 @@ def test_what_is_no_list_is_an_error_of_the_platform(body: bytes) -> None:
     with pytest.raises(PlatformFailure) as caught:
         wire.parse_list(body)
     assert (caught.value.reason, caught.value.uncertain) == (Reason.PLATFORM_ERROR, False)
+
+
+NO_READER_TAKES = {
+    "NaN": "NaN",
+    "infinity": "-Infinity",
+    "an integer of 5,000 digits": "9" * 5_000,
+    "20,000 levels": "[" * 20_000 + "]" * 20_000,
+    "20,000 levels of objects": '{"a":' * 20_000 + "1" + "}" * 20_000,
+    "a control character": '"\x01"',
+}
+FORMS = ("[%s]", '{"workloads": [%s], "total": 1}', "\ufeff [ %s ] ", '{"meta": {"a": "[{\\""}, "workloads": [%s]}')
+
+
+@pytest.mark.parametrize("value", NO_READER_TAKES.values(), ids=NO_READER_TAKES)
+@pytest.mark.parametrize("field", ["config", "unknown"])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_row_that_no_reader_takes_spoils_no_other(field: str, value: str, form: str) -> None:
+    """It counts as unreadable under its id and slug, which stand in its bytes; deeper ones are not its own."""
+    inner = '{"slug": "other, \\"id\\": 5}", "id": "wl_9"}'
+    bad = f'{{"id": "wl_2", "name": {inner}, "{field}": {value}, "workload_slug": "bad \\u00e9"}}'
+    rows = [json.dumps(FULL), bad, json.dumps(FULL | {"id": "wl_3", "slug": "third"})]
+    unread = replace(BARE, id="wl_2", slug="bad é", unread=True)
+    others = (READ, replace(READ, id="wl_3", slug="third"))
+    reader = wire.Reader()
+    for order, wanted in (
+        (rows, (others[0], unread, others[1])),
+        (rows[1:] + rows[:1], (unread, others[1], others[0])),
+    ):
+        listing = reader.read((form % ",".join(order)).replace('"total": 1', '"total": 3').encode())
+        assert listing == wire.Listing(wanted)
+
+
+def test_a_row_that_no_reader_takes_and_that_has_no_id() -> None:
+    """Its slug is taken. An id that cannot be written down is none, and the last of several slugs counts."""
+    spoiled = '{"id": "x\\n", "slug": "a", "slug": "b", "unknown": NaN}'
+    assert wire.read_list(f"[{spoiled}]".encode()) == wire.Listing((), 1, frozenset({"b"}))
+    assert "not the JSON" in str(read_or_refused(spoiled.replace('"b"', "7").replace('"a"', "7").join("[]").encode()))
+
+
+@given(st.lists(rows | json_values, max_size=4), st.sampled_from(list(NO_READER_TAKES.values())[:3]))
+def test_whatever_stands_beside_a_row_that_no_reader_takes(listed: list[Any], value: str) -> None:
+    """The other rows are read as without it."""
+    bad = f'{{"id": "wl_0", "slug": "bad", "unknown": {value}}}'
+    without = wire.read_list(encoded(listed))
+    body = f"[{bad}, {json.dumps(listed)[1:-1]}]" if listed else f"[{bad}]"
+    spoiled = wire.read_list(body.encode())
+    assert spoiled.workloads[0] == wire.LiveWorkload("wl_0", "bad", unread=True)
+    assert replace(spoiled, workloads=spoiled.workloads[1:]) == without
+
+
+@given(st.lists(rows, min_size=1, max_size=3), st.data())
+def test_a_spoiled_list_that_was_cut_anywhere_is_an_error(listed: list[Any], data: st.DataObject) -> None:
+    """No proper beginning of it passes for a shorter list."""
+    body = f'[{json.dumps(listed)[1:-1]}, {{"slug": "bad", "unknown": NaN}}, {{"slug": "a"}}]'.encode()
+    cut = data.draw(st.integers(0, len(body) - 1))
+    with pytest.raises(PlatformFailure):
+        wire.parse_list(body[:cut])
 
 
 @given(st.lists(rows, min_size=1, max_size=3), st.data())

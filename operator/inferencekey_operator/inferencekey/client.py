@@ -28,6 +28,7 @@ from inferencekey_operator.inferencekey import wire
 from inferencekey_operator.inferencekey.answers import WRITES, Operation
 from inferencekey_operator.inferencekey.lines import Lines
 from inferencekey_operator.inferencekey.measured import measured
+from inferencekey_operator.inferencekey.packed import Gunzip
 from inferencekey_operator.redaction import excerpt, public_id
 
 CONNECTIONS = 16
@@ -41,9 +42,6 @@ REFUSAL_LIMIT = 64 * 1024
 """Bytes that are read of a body that only explains a status."""
 LONGEST_PATH = 8 * 1024
 """Characters. Servers refuse what is longer, and httpx does so with an error of another kind."""
-PIECE = 256 * 1024
-"""Bytes that are unpacked at a time: a packed kilobyte may hold a megabyte."""
-
 EVENTS = "text/event-stream"
 
 Trace = Callable[[str, Mapping[str, Any]], Awaitable[None]]
@@ -60,8 +58,6 @@ _HOW_LOST: tuple[tuple[type[Exception], str], ...] = (
 )
 _UNPACKED = frozenset({"", "identity"})
 _PACKED = frozenset({"gzip", "x-gzip"})
-_GZIP = 31
-"""What zlib calls it."""
 _HEADERS = {
     "User-Agent": f"inferencekey-operator/{version('inferencekey-operator')}",
     "Accept-Encoding": "gzip",
@@ -387,25 +383,19 @@ async def _sent(http: httpx.AsyncClient, request: httpx.Request, call: Call) -> 
 
 
 async def unpacked(response: httpx.Response) -> AsyncGenerator[bytes, None]:
-    """The body in pieces of at most `PIECE` bytes, or as small as they came. httpx would unpack all that came at once,
-    and what was packed twice, twice: a kilobyte is a gigabyte then.
+    """The body in pieces of at most `packed.PIECE` bytes, or as small as they came. httpx would unpack all that came at
+    once, and what was packed twice, twice: a kilobyte is a gigabyte then.
     """
     packed = response.headers.get("content-encoding", "").strip().lower()
     if packed not in _UNPACKED | _PACKED:
         raise httpx.DecodingError(f"packed as {excerpt(packed, 64)}", request=response.request)
-    inflate = zlib.decompressobj(_GZIP) if packed in _PACKED else None
-    async for chunk in response.aiter_raw():
-        left = chunk
-        while left and inflate is not None:
-            try:
-                yield inflate.decompress(left, PIECE)
-            except zlib.error as error:
-                raise httpx.DecodingError(str(error), request=response.request) from error
-            left = inflate.unconsumed_tail
-        if inflate is None:
-            yield chunk
-    if inflate is not None:
-        yield inflate.flush()
+    gunzip = Gunzip() if packed in _PACKED else None
+    try:
+        async for chunk in response.aiter_raw():
+            for piece in gunzip.unpack(chunk) if gunzip is not None else (chunk,):
+                yield piece
+    except zlib.error as error:
+        raise httpx.DecodingError(str(error), request=response.request) from error
 
 
 async def _expect_success(response: httpx.Response, call: Call) -> None:

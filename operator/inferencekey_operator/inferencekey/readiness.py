@@ -26,6 +26,8 @@ TERMINAL = frozenset({"ready", "error"})
 """After these phases the stream ends."""
 WAITS = (1.0, 2.0, 4.0, 5.0)
 """Seconds before a dropped stream is opened again; the last one stays."""
+FIRST_WORD = 10.0
+"""Seconds in which a stream tells the present phase, as the platform promises; comments alone are no word."""
 SILENCE = 60.0
 """Seconds without a byte, keep-alives included, after which a stream counts as dropped."""
 LINE_LIMIT = 64 * 1024
@@ -141,12 +143,13 @@ async def phases(
     slug: str,
     *,
     silence: float = SILENCE,
+    first_word: float = FIRST_WORD,
 ) -> AsyncGenerator[Phase, None]:
     """Open one stream and give each phase that it tells; the first is the present one.
 
-    Ends when the stream does, also when that was cut or told nothing for `silence` seconds: it was dropped
-    unless the last phase is terminal. Close it (`contextlib.aclosing`) when it is left early, for it holds a
-    connection.
+    Ends when the stream does, also when that was cut, told no phase in its first `first_word` seconds, or sent nothing
+    for `silence` seconds: it was dropped unless the last phase is terminal. Close it (`contextlib.aclosing`) when it is
+    left early, for it holds a connection.
 
     Raises:
         PlatformFailure: the stream could not be opened, or is none.
@@ -157,13 +160,14 @@ async def phases(
     async with answered(lines, checked_base_url(base_url), call, None, timeout) as response:
         expect_type(response, call)
         async with aclosing(_events(response)) as events:
-            async for data in events:
-                if phase := parse_phase(data):
-                    try:
-                        yield phase
-                    finally:
-                        if phase.terminal:
-                            await _read_to_the_end(events)
+            phase = await _first_phase(events, first_word)
+            while phase is not None:
+                try:
+                    yield phase
+                finally:
+                    if phase.terminal:
+                        await _read_to_the_end(events)
+                phase = await _next_phase(events)
 
 
 async def follow(
@@ -197,6 +201,21 @@ async def follow(
             wish = error.retry_after or 0.0
         await sleep(max(WAITS[min(failed, len(WAITS) - 1)], wish))
         failed += 1
+
+
+async def _first_phase(events: AsyncGenerator[str, None], within: float) -> Phase | None:
+    try:
+        async with asyncio.timeout(within):
+            return await _next_phase(events)
+    except TimeoutError:
+        return None
+
+
+async def _next_phase(events: AsyncGenerator[str, None]) -> Phase | None:
+    async for data in events:
+        if phase := parse_phase(data):
+            return phase
+    return None
 
 
 async def _read_to_the_end(events: AsyncGenerator[str, None]) -> None:

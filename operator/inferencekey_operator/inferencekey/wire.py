@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, NoReturn, TypeAlias
@@ -22,6 +22,7 @@ import msgspec
 
 from inferencekey_operator.errors import PlatformFailure, Reason
 from inferencekey_operator.inferencekey.answers import failure
+from inferencekey_operator.inferencekey.pieces import elements, members, texts
 
 __all__ = [
     "Listing",
@@ -133,21 +134,18 @@ class Reader:
     def read(self, body: bytes) -> Listing:
         """As `read_list`, which it raises the same errors as."""
         _refuse_the_endless(body)
-        pieces = _split(body)
+        pieces: Sequence[msgspec.Raw | bytes] | None = _split(body)
         if pieces is None:  # beyond the fast reader: the patient one reads it, or tells what is wrong
-            return _listing([(_workload(row), row) for row in _rows(_decode(body))])
+            pieces = _cut(body)
         before, self._known = self._known, {}
         return _listing([self._read(piece, before) for piece in pieces])
 
-    def _read(self, piece: msgspec.Raw, before: Mapping[bytes, LiveWorkload]) -> tuple[LiveWorkload | None, Json]:
+    def _read(self, piece: msgspec.Raw | bytes, before: Mapping[bytes, LiveWorkload]) -> LiveWorkload | _Taken:
         digest = blake2b(piece, digest_size=16).digest()
-        workload, row = before.get(digest), None
-        if workload is None:
-            row = _decode(bytes(piece))
-            workload = _workload(row)
-        if workload is not None:
-            self._known[digest] = workload
-        return workload, row
+        found = before.get(digest) or _row(bytes(piece))
+        if isinstance(found, LiveWorkload):
+            self._known[digest] = found
+        return found
 
 
 def parse_workload(body: bytes) -> LiveWorkload:
@@ -231,10 +229,33 @@ def one_page_of_several() -> PlatformFailure:
     )
 
 
-def _listing(read: Sequence[tuple[LiveWorkload | None, Json]]) -> Listing:
-    """Of each row what it is read as, or None and the row as it came."""
-    lost = [_slug(row) for workload, row in read if workload is None]
-    kept = tuple(workload for workload, _ in read if workload is not None)
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A row that is no workload: its slug is taken, if it has one."""
+
+    slug: str | None
+
+
+def _row(piece: bytes) -> LiveWorkload | _Taken:
+    """One row out of its bytes; of one that no reader takes, what its strings say of whose it is.
+
+    Where they say nothing, it may be any workload, so that a list with it lacks nothing for sure.
+    """
+    try:
+        row = _decode(piece)
+    except PlatformFailure:
+        found = texts(piece)
+        if _slug(found) is None:
+            raise
+        row = {key: found.get(key) for key in ("id", "slug", "workload_slug", "project_slug", "deleted_at")}
+        workload = _workload(row)
+        return replace(workload, unread=True) if workload is not None else _Taken(_slug(row))
+    return _workload(row) or _Taken(_slug(row))
+
+
+def _listing(read: Sequence[LiveWorkload | _Taken]) -> Listing:
+    kept = tuple(each for each in read if isinstance(each, LiveWorkload))
+    lost = [each.slug for each in read if isinstance(each, _Taken)]
     return Listing(kept, len(lost), frozenset(slug for slug in lost if slug))
 
 
@@ -254,20 +275,21 @@ def _not_json(word: str) -> NoReturn:
     raise ValueError(word)
 
 
-def _rows(document: Json) -> list[Json]:
-    if isinstance(document, dict) and "workloads" in document:
-        rows = document["workloads"]
-        _refuse_a_page({**document, "workloads": None}, len(rows) if isinstance(rows, list) else 0)
-        document = rows
-    if document is None:
-        return []
-    if isinstance(document, list):
-        return document
-    raise PlatformFailure(
-        Reason.PLATFORM_ERROR,
-        "The platform's answer is no list of workloads. Check that the base URL is the platform's; "
-        "it is asked again by itself.",
-    )
+def _cut(body: bytes) -> list[bytes]:
+    """The rows of a list that the fast reader does not take, each as its bytes."""
+    body = body.removeprefix(b"\xef\xbb\xbf")
+    around = dict(members(body) or ())
+    rows = around.pop("workloads", body)
+    pieces = [] if rows.strip() == b"null" else elements(rows)
+    if pieces is None:
+        _decode(body)  # raises where it is no JSON
+        raise PlatformFailure(
+            Reason.PLATFORM_ERROR,
+            "The platform's answer is no list of workloads. Check that the base URL is the platform's; "
+            "it is asked again by itself.",
+        )
+    _refuse_a_page({name: _decode(value) for name, value in around.items()}, len(pieces))
+    return pieces
 
 
 def _workload(row: Json) -> LiveWorkload | None:

@@ -111,7 +111,7 @@ def _approval(plan: Plan) -> list[Announcement]:
 
 
 def kept(fields: tuple[str, ...]) -> list[Announcement]:
-    """Told once, when a write was answered: the platform has values of its own for these, and that is settled."""
+    """Told once, when a write is answered or listed: the platform has values of its own for these, which is settled."""
     if not fields:
         return []
     return [Announcement(Reason.DRIFT_TOLERATED, f"The platform keeps a value of its own for {', '.join(fields[:8])}")]

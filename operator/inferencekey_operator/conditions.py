@@ -178,7 +178,8 @@ def describe(workload: Workload, plan: Plan) -> str:
     }[plan.drift_class]
     lead = {
         Reason.MASS_MISSING: "Many workloads of this project vanished at once, so none is created again. ",
-        Reason.CONTESTED: "Somebody else undid the repair three times in ten minutes, so it is not repeated. ",
+        Reason.CONTESTED: "Somebody else, or the platform itself, undid the repair three times in ten minutes, so it "
+        "is not repeated. ",
         Reason.ADOPTION_PENDING: "The slug exists on the platform and was not made here. ",
     }.get(plan.reason or Reason.READY, "")
     if plan.stale:

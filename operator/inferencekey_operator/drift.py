@@ -6,7 +6,8 @@ that a key which the platform adds beside a declared one is no drift. Each leaf 
 
 The comparison is three-way. `lastApplied` remembers, per leaf, what was declared and what the platform answered, as
 hashes. A leaf that still equals both is settled, however the platform spells it; else the side that moved names the
-class. This module decides nothing about what to do: `plan` does.
+class. White space at the ends of strings is no move of the platform's. This module decides nothing about what to do:
+`plan` does.
 """
 
 from __future__ import annotations
@@ -90,11 +91,13 @@ class Comparison:
     """The outcome of `compare`: what differs, and what is now known to be settled.
 
     `settled` holds a record for every leaf that agrees (or that the platform is known to spell its own way) and the
-    former record of every leaf that differs, ready to be stored.
+    former record of every leaf that differs, ready to be stored. `restated` names those of which only now became known
+    that the platform spells them in its own way.
     """
 
     differences: tuple[FieldDiff, ...]
     settled: tuple[AppliedField, ...]
+    restated: tuple[str, ...] = ()
 
     @property
     def drift_class(self) -> DriftClass | None:
@@ -155,11 +158,17 @@ def leaves(declared: Mapping[str, Any], live: LiveWorkload) -> tuple[Leaf, ...]:
     return tuple(found)
 
 
-def compare(declared: Mapping[str, Any], live: LiveWorkload, applied: tuple[AppliedField, ...]) -> Comparison:
-    """Three-way comparison of `declared` and `live` with the hashes of what was last applied."""
+def compare(
+    declared: Mapping[str, Any], live: LiveWorkload, applied: tuple[AppliedField, ...], *, untouched: bool = False
+) -> Comparison:
+    """Three-way comparison of `declared` and `live` with the hashes of what was last applied.
+
+    `untouched` says that nobody changed the live workload since our last write: what moved, the platform restated.
+    """
     known = {record.field: record for record in applied}
     differences: list[FieldDiff] = []
     settled: list[AppliedField] = []
+    restated: list[str] = []
     found = leaves(declared, live)
     for unit in _units(found):
         record = known.get(unit.field)
@@ -167,10 +176,14 @@ def compare(declared: Mapping[str, Any], live: LiveWorkload, applied: tuple[Appl
         if moved is None:
             settled.append(record if record is not None and not unit.equal else _record(unit))
             continue
+        if moved is DriftClass.OUT_OF_BAND and untouched:
+            settled.append(_record(unit))
+            restated.append(unit.field)
+            continue
         if record is not None:
             settled.append(record)
         differences.extend(FieldDiff(leaf, moved) for leaf in _within(unit, found) if not leaf.equal)
-    return Comparison(tuple(differences), tuple(settled))
+    return Comparison(tuple(differences), tuple(settled), tuple(restated))
 
 
 def applied_records(
@@ -245,7 +258,20 @@ def _who_moved(leaf: Leaf, record: AppliedField | None) -> DriftClass | None:
         return DriftClass.BOTH
     if declared_moved:
         return DriftClass.SPEC_CHANGE
-    return DriftClass.OUT_OF_BAND if live_moved else None
+    return DriftClass.OUT_OF_BAND if live_moved and not _trimmed_alike(leaf) else None
+
+
+def _trimmed_alike(leaf: Leaf) -> bool:
+    """Whether only white space at the ends of strings differs: many platforms drop it, and some in lists alone."""
+    return canonical(_trimmed(leaf.declared)) == canonical(_trimmed(leaf.live))
+
+
+def _trimmed(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _trimmed(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_trimmed(item) for item in value]
+    return value.strip() if isinstance(value, str) else value
 
 
 def _record(leaf: Leaf) -> AppliedField:

@@ -64,7 +64,8 @@ class Situation:
 
     `live` is the row of a list, None where the list has none. `known` says that this Workload has recorded, or
     made, that row; a row that is not known is *found*. `missing` is set once the absence of a known workload is
-    confirmed. `mass_missing` and `contested` are the two safeguards.
+    confirmed. `mass_missing` and `contested` are the two safeguards. `untouched` says that nobody changed the row since
+    we last wrote it.
     """
 
     workload: Workload
@@ -76,6 +77,7 @@ class Situation:
     missing: bool = False
     mass_missing: bool = False
     contested: bool = False
+    untouched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +243,7 @@ def _observe(situation: Situation) -> Plan:
         drift_class = DriftClass.MISSING if situation.missing else DriftClass.NOT_CREATED
         return Plan(drift_class, (), step=Create(create_body(declared), again=situation.missing))
     applied = situation.workload.status.last_applied if situation.known else ()
-    comparison = compare(declared, live, applied)
+    comparison = compare(declared, live, applied, untouched=situation.untouched)
     differs = _task_type_difference(declared, live)
     plan = Plan(
         comparison.drift_class or (DriftClass.SPEC_CHANGE if differs else None),

@@ -191,7 +191,15 @@ class Reconciler:
             missing=missing,
             mass_missing=missing and self._safeguards.vanished_en_masse(workload, observed.roster),
             contested=self._safeguards.contested(workload),
+            untouched=self._untouched(workload, observed),
         )
+
+    def _untouched(self, workload: Workload, observed: Observed) -> bool:
+        """Whether the platform undid our repair by itself. Of the first time it is not believed: a time that tells of
+        seconds alone may be that of somebody else's change as well.
+        """
+        repaired = bool(self._world.store.memory(workload.key).repairs)
+        return repaired and observed.live is not None and observed.roster.restated(observed.live)
 
     # -- apply -------------------------------------------------------------------------------------------------
 
@@ -248,6 +256,8 @@ class Reconciler:
             drift_message=conditions.describe(workload, plan) if plan.held else "",
             changes=taken_back(world, workload, Reason.PLAN_PENDING) | records.handled(workload, plan) | ours_now,
         )
+        if plan.comparison is not None and plan.comparison.restated:
+            world.store.memory(workload.key).repairs = ()  # nobody undid them
         tally.count_repaired(situation.declared, plan, live)
         before = workload.status.drift
         workload = await world.reporter.report(workload, report, self._told(situation, observed, plan, report, live))
@@ -279,6 +289,8 @@ class Reconciler:
         told += self._doubted(situation.workload, observed)
         if plan.perform and live is not None:
             told += kept(kept_by_platform(observed.declared, live, plan.sent))
+        if plan.comparison is not None:
+            told += kept(plan.comparison.restated)
         return told
 
     def _doubted(self, workload: Workload, observed: Observed) -> list[Announcement]:

@@ -36,9 +36,9 @@ class Lists:
         self._lagging.note(row, Change(self._clock.monotonic(), kind, after), before, lag)
 
     def answer(self, project: str, settings: Settings, encode: Encode) -> bytes:
-        """Return a project's rows as JSON; `encode` writes a row that is shown in an earlier state."""
+        """Return a project's rows as JSON; `encode` writes a row that lists show in another state."""
         past = self._past(project, settings)
-        if past or settings.extra_rows or settings.pages != "off":
+        if past or settings.extra_rows or settings.pages != "off" or _restated(settings):
             answer = pages.answer(self._rows(project, past, settings, encode), settings)
         else:
             answer = pages.whole(self._inventory.listing(project), settings)
@@ -65,7 +65,13 @@ class Lists:
     def _rows(self, project: str, past: dict[Row, Fields | None], settings: Settings, encode: Encode) -> list[bytes]:
         """Return the JSON of each row, oldest first, the extra ones last."""
         rows = sorted({*self._inventory.listed(project), *past}, key=lambda row: row.number)
-        now = {row: row.encoded for row in rows if row not in past}
+        anew = _restated(settings)
+        now = {row: encode(row.fields) if anew else row.encoded for row in rows if row not in past}
         then = {row: encode(fields) for row, fields in past.items() if fields is not None}
         shown = now | then
         return [shown[row] for row in rows if row in shown] + [to_json(row) for row in settings.extra_rows]
+
+
+def _restated(settings: Settings) -> bool:
+    """Return whether lists spell values in another way than the answers to writes."""
+    return any(rule.lists_only for rule in settings.normalise)

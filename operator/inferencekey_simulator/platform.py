@@ -48,7 +48,7 @@ class Platform:
     def list_workloads(self, token: str | None, project: str) -> bytes:
         """Return a project's workloads as JSON, as the settings have lists show them."""
         project = self._allowed(token, project, READ_SCOPES)
-        return self.lists.answer(project, self.settings, self._encoded)
+        return self.lists.answer(project, self.settings, self._listed)
 
     def create(self, token: str | None, project: str, body: Fields) -> Row:
         """Create a workload. A slug that is taken is no refusal: the new one gets `-1`, `-2`, … behind it."""
@@ -234,6 +234,9 @@ class Platform:
 
     def _beginning(self) -> Progress:
         return Progress(self.clock.monotonic(), self.settings.readiness)
+
+    def _listed(self, fields: Fields) -> bytes:
+        return self._encoded(rules.listed(fields, self.settings))
 
     def _encoded(self, fields: Fields) -> bytes:
         shown = fields | self.settings.extra_fields

@@ -125,8 +125,17 @@ def check_policy(policy: str, config: Fields) -> None:
         _check_autoscaling(config)
 
 
+def listed(fields: Fields, settings: Settings) -> Fields:
+    """Return the fields as lists show them."""
+    return _changed(fields, (rule for rule in settings.normalise if rule.lists_only))
+
+
 def _normalised(fields: Fields, rules: Iterable[Normalisation]) -> Fields:
     """Return the fields as the server stores them."""
+    return _changed(fields, (rule for rule in rules if not rule.lists_only))
+
+
+def _changed(fields: Fields, rules: Iterable[Normalisation]) -> Fields:
     for rule in rules:
         fields = _with_leaf(fields, rule.field.split("."), rule)
     return fields

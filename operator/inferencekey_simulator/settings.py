@@ -52,7 +52,8 @@ class Normalisation(_Strict):
 
     `field` is a wire field, dotted below the top level (`config.command`). `trim` strips white space at
     both ends, `lower` makes lower case, `clamp` moves a number between `minimum` and `maximum`, `set` puts
-    `value` there. All but `set` leave a field alone that is absent or of another type.
+    `value` there. All but `set` leave a field alone that is absent or of another type. With `lists_only` the
+    server keeps, and answers a write with, what it was sent, and only lists show the change.
     """
 
     field: str
@@ -60,6 +61,7 @@ class Normalisation(_Strict):
     minimum: float | None = None
     maximum: float | None = None
     value: Any = None
+    lists_only: bool = False
 
 
 class ListLag(_Strict):

@@ -10,6 +10,7 @@ NORMAL: dict[str, Any] = {
     "clock_skew": 0.0,
     "date_header": "platform",
     "created_at": "utc",
+    "normalise": (),
     "deletion": "now",
     "readiness": {"restart_on_update": False},
 }

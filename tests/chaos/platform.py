@@ -36,8 +36,17 @@ class Birth:
     """Whether the answer to the POST did not arrive as it should."""
 
 
+IN_FRONT: tuple[Fields, ...] = (
+    {"status": 403, "body": "<html>403 Forbidden</html>", "headers": {"Content-Type": "text/html"}},
+    {"status": 404, "body": "404 page not found", "headers": {"Content-Type": "text/plain"}},
+    {"status": 302, "body": "", "headers": {"Location": "https://sorry.example/"}},
+    {"status": 401},
+)
+"""What something answers that stands in front of the platform, and reaches it no more."""
+
+
 def some_fault(which: int, how: int, **matching: Any) -> Fault:
-    """A fault: refused, late, cut before or after, or spoiled."""
+    """A fault: refused, for good or not, late, cut before or after, spoiled, or answered by something else."""
     slow = (1.0, 5.0, 12.0, 30.0)[how % 4]
     faults: tuple[Fields, ...] = (
         {"action": "respond", "status": (500, 502, 503, 504)[how % 4], "body": {"error": f"request {how}"}},
@@ -50,7 +59,9 @@ def some_fault(which: int, how: int, **matching: Any) -> Fault:
         {"action": "truncate"},
         {"action": "wrong_content_type"},
         {"action": "cut_after"},
-        {"action": "respond", "status": (401, 403, 404, 409, 422)[how % 5], "body": {"error": "no"}},
+        {"action": "respond", "status": (401, 403, 404, 409, 422, 423, 425)[how % 7], "body": {"error": "no"}},
+        {"action": "respond", "status": 409, "body": {"error": "another operation is in progress"}},
+        {"action": "respond", **IN_FRONT[how % len(IN_FRONT)]},
     )
     return Fault.model_validate({**faults[which % len(faults)], **matching})
 

@@ -20,7 +20,7 @@ from chaos.life import API_SERVER
 from chaos.network import Place
 from chaos.normal import NORMAL
 from chaos.oracle import declared
-from chaos.platform import some_fault
+from chaos.platform import IN_FRONT, some_fault
 from chaos.world import PORT, World
 from inferencekey_operator.workload import APPROVE_PLAN, FINALIZER, GROUP, ON_DRIFT, RECONCILE_REQUESTED_AT, VERSION
 from inferencekey_simulator.faults import Fault
@@ -114,7 +114,7 @@ def edit_spec(world: World, a: int, b: int, c: int) -> None:
     changes: tuple[Body, ...] = (
         {"model": pick(MODELS, c)},
         {"command": pick(("vllm serve", "vllm serve --fast", None), c)},
-        {"description": pick(("a bot", "another bot", None), c)},
+        {"description": pick(("a bot", "another bot", "A Bot\n", None), c)},
         {"config": pick(({"seed": 1}, {"seed": 2, "nested": {"x": c % 3}}, None), c)},
         {"executionPolicy": "autoscaling", "executionPolicyConfig": AUTOSCALING},
         {"executionPolicy": "fixed", "executionPolicyConfig": {"replicas": 1 + c % 3}},
@@ -467,9 +467,9 @@ def _take(world: World, namespace: str, slug: str, c: int) -> None:
 @_rule(2)
 def outage(world: World, a: int, b: int, c: int) -> None:
     """The platform is down for everybody, for a while."""
-    fault: Body = pick(
-        ({"action": "cut_before"}, {"action": "respond", "status": 503}, {"action": "delay", "seconds": 15.0}), a
-    )
+    in_front = tuple({"action": "respond", **answer} for answer in IN_FRONT)
+    none = ({"action": "cut_before"}, {"action": "respond", "status": 503}, {"action": "delay", "seconds": 15.0})
+    fault: Body = pick((*none, *none, *in_front), a)
     number = world.platform.faults.add(Fault.model_validate({**fault, "times": None}))
     world.loop.call_later(pick((3.0, 15.0, 45.0, 90.0), b), world.platform.faults.clear, number)
 
@@ -520,6 +520,14 @@ def behave(world: World, a: int, b: int, c: int) -> None:
     ways = {"deletion": pick(("now", "later", "never", "soft"), a), "readiness": {"restart_on_update": b % 2 == 0}}
     world.platform.configure(ways)
     world.loop.call_later(pick((20.0, 60.0), c), world.platform.configure, {"deletion": "now"})
+
+
+@_rule(2)
+def restate(world: World, a: int, b: int, c: int) -> None:
+    """For a while lists spell a description in another way than the answers to writes."""
+    rule = {"field": "description", "operation": pick(("trim", "trim", "lower"), a), "lists_only": True}
+    world.platform.configure({"normalise": [rule]})
+    world.loop.call_later(pick((20.0, 60.0, 300.0), b), world.platform.configure, {"normalise": ()})
 
 
 @_rule(14)

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from chaos.clocks import now
+from chaos.history import Life
+from chaos.platform import IN_FRONT
 from chaos.scenes import (
     declare,
     fault,
@@ -26,14 +28,9 @@ from chaos.scenes import (
 from chaos.world import SETTINGS, World
 from inferencekey_simulator.faults import Fault
 
-HTML = {"Content-Type": "text/html"}
-TEXT = {"Content-Type": "text/plain"}
-FOREIGN: dict[str, dict[str, Any]] = {
-    "403 text/html": {"status": 403, "body": "<html><h1>403 Forbidden</h1></html>", "headers": HTML},
-    "404 text/plain": {"status": 404, "body": "404 page not found", "headers": TEXT},
-    "302 to a maintenance page": {"status": 302, "body": "", "headers": {"Location": "https://sorry.example/"}},
-}
-"""What a load balancer answers while nothing stands behind it."""
+FOREIGN = dict(
+    zip(("403 text/html", "404 text/plain", "302 to a maintenance page", "401 of nothing"), IN_FRONT, strict=True)
+)
 
 
 def fault_of(answer: dict[str, Any], operation: str) -> Fault:
@@ -155,6 +152,82 @@ def test_a_refusal_for_a_moment_writes_nothing(status: int, restarted: bool) -> 
         await asyncio.sleep(2 * SETTINGS.full_round)
         assert not writes_of_statuses(world) - before
         assert all(set(reasons_shown(life)) <= {"Progressing", "Ready"} for life in lives)
+
+    played(scene)
+
+
+# -- what lists make of what was sent --------------------------------------------------------------------------
+
+
+def restating(world: World, **rule: Any) -> None:
+    """Answers echo what was sent, and lists show it in the platform's own spelling."""
+    world.platform.configure({"normalise": [{"field": "description", "lists_only": True, **rule}]})
+
+
+def edits(world: World, life: Life, model: str = "theirs") -> None:
+    """Somebody changes the workload in the dashboard."""
+    row = world.platform.inventory.find(life.body["status"]["workloadId"])
+    assert row is not None
+    world.platform.edit(row, {"model_name": model})
+
+
+SPELLINGS: dict[str, tuple[dict[str, Any], int]] = {
+    "trimmed": ({"operation": "trim"}, 0),
+    "in lower case": ({"operation": "lower"}, 1),
+    "something else": ({"operation": "set", "value": "a bot"}, 1),
+}
+"""How lists spell what is declared, and how many repairs that costs."""
+
+
+@pytest.mark.parametrize(("rule", "repairs"), SPELLINGS.values(), ids=SPELLINGS)
+@pytest.mark.parametrize("lag", [0.0, 20.0], ids=["", "lists lag"])
+def test_lists_that_spell_what_was_sent_in_another_way(rule: dict[str, Any], repairs: int, lag: float) -> None:
+    """YAML's newline at the end, say: it is settled, and somebody else's change of another field is seen as ever."""
+
+    async def scene(world: World) -> None:
+        restating(world, **rule)
+        world.platform.configure({"list_lag": {"create": lag, "update": lag, "delete": lag}})
+        workload = declare(world, description="A Bot\n")
+        await until(world, lambda: ready(workload) == "Ready")
+        await asyncio.sleep(3 * SETTINGS.full_round)
+        assert patches(world) == repairs
+        world.patch(workload, {"spec": {"description": "Another Bot\n"}})
+        await asyncio.sleep(3 * SETTINGS.full_round)
+        sent = patches(world)
+        assert sent <= 2 * repairs + 1
+        edits(world, workload)
+        await until(world, lambda: patches(world) == sent + 1)
+        await asyncio.sleep(SETTINGS.full_round)
+        assert set(reasons_shown(workload)) <= {"Progressing", "Ready"}
+        assert bool(notes(world, "DriftTolerated")) is bool(repairs)
+        for life in world.running():
+            life.process.kill()
+        await asyncio.sleep(2 * SETTINGS.full_round)
+        assert patches(world) == sent + 1
+        world.platform.configure({"normalise": ()})
+        restating(world, **rule)
+
+    played(scene)
+
+
+@pytest.mark.parametrize("restated", [False, True], ids=["", "lists restate"])
+def test_what_somebody_else_contests_is_contested(restated: bool) -> None:
+    """At once after each repair, before any list could show it: the row was changed after us, and says so."""
+
+    async def scene(world: World) -> None:
+        if restated:
+            restating(world, operation="lower")
+        workload = declare(world, description="A Bot")
+        await until(world, lambda: ready(workload) == "Ready")
+        await asyncio.sleep(2 * SETTINGS.create_settle)
+        before = patches(world)
+        edits(world, workload)
+        for repaired in range(1, 4):
+            await until(world, lambda repaired=repaired: patches(world) == before + repaired)  # type: ignore[misc]
+            edits(world, workload)
+        await until(world, lambda: ready(workload) == "Contested", within=300.0)
+        assert "or the platform itself, undid the repair" in message(workload)
+        edits(world, workload, "llama-3")
 
     played(scene)
 

@@ -147,6 +147,13 @@ THREE_WAY = [
     (([], []), ([], None), OUT_OF_BAND, "an empty array is a value"),
     (([{"a": 1}], [{"a": 1}]), ([{"a": 1.0, "b": None}], [{"a": 1}]), None, "nulls and floats inside arrays, too"),
     (("", ""), ("", None), OUT_OF_BAND, "an empty text is a value"),
+    (("a\n", "a\n"), ("a\n", "a"), None, "the answer echoed it, and the list shows it trimmed"),
+    (("a\n", "a\n"), ("a\n", "b"), OUT_OF_BAND, "somebody changed more than the white space"),
+    (("a\n", "a\n"), ("a\n", "A"), OUT_OF_BAND, "or the case, which may be another model"),
+    (("a\n", "a\n"), ("a\n", "a a"), OUT_OF_BAND, "or the white space in the middle"),
+    (("a", "a"), ("a\n", "a"), SPEC_CHANGE, "white space that is declared anew is sent once"),
+    (("a\n", "a"), ("a\n", " a"), None, "white space that comes and goes"),
+    (([" a", {"b": "c "}], [" a", {"b": "c "}]), ([" a", {"b": "c "}], ["a", {"b": "c"}]), None, "within arrays, too"),
 ]
 
 
@@ -158,6 +165,24 @@ def test_three_way(then: tuple[Any, Any], now: tuple[Any, Any], who: DriftClass 
     found = moved({"config": {"x": now[0]}}, {"config": {"x": now[1]}}, applied)
 
     assert found == ({"config.x": who} if who else {}), why
+
+
+@pytest.mark.parametrize(("then", "now", "who", "why"), THREE_WAY)
+def test_a_row_as_our_last_write_left_it(
+    then: tuple[Any, Any], now: tuple[Any, Any], who: DriftClass | None, why: str
+) -> None:
+    """Whatever it shows, nobody else changed it: the platform spells it so, and that is settled from then on."""
+    applied = applied_records({"config": {"x": then[0]}}, a_live(config={"x": then[1]}))
+    declared, live = {"config": {"x": now[0]}}, a_live(config={"x": now[1]})
+
+    comparison = compare(declared, live, applied, untouched=True)
+
+    assert comparison.drift_class == (None if who is OUT_OF_BAND else who), why
+    if comparison.restated:
+        assert (who, comparison.restated) == (OUT_OF_BAND, ("config.x",))
+        assert compare(declared, live, comparison.settled).differences == ()
+        changed = compare(declared, a_live(config={"x": "theirs"}), comparison.settled)
+        assert changed.drift_class is OUT_OF_BAND
 
 
 @pytest.mark.parametrize(

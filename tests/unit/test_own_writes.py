@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given
@@ -187,3 +187,55 @@ def test_what_someone_else_wrote_last_is_seen_in_the_end(
     assert platform.believed == THEIRS
     platform.lists(at + LAG, lag)
     assert platform.believed == THEIRS
+
+
+# -- what the platform makes of a write by itself -------------------------------------------------------------------
+
+
+def stamped(was: LiveWorkload, stamp: str | None) -> LiveWorkload:
+    """The row, changed last at that time."""
+    return replace(was, updated_at=stamp)
+
+
+@pytest.mark.parametrize(
+    ("listed", "restated", "why"),
+    [
+        (stamped(THEIRS, "2"), True, "nobody wrote after us, and it is not what was answered"),
+        (stamped(OLD, "2"), True, "as it was before, by the platform's own doing"),
+        (stamped(THEIRS, "3"), False, "somebody wrote after us"),
+        (stamped(OLD, "1"), False, "it lags"),
+        (stamped(NEW, "2"), False, "as it was answered"),
+        (stamped(THEIRS, None), False, "it does not say"),
+    ],
+)
+@pytest.mark.parametrize("began", [101.0, 150.0])
+def test_a_row_that_the_platform_restates(listed: LiveWorkload, restated: bool, why: str, began: float) -> None:
+    """By the time of its last change, and whenever it is first listed; then it is believed, also where it looks old."""
+    writes = after(stamped(OLD, "1"), stamped(NEW, "2"))
+    (seen,) = shown(writes, began, listed)
+    assert writes.restated(seen) is restated, why
+    if restated:
+        assert seen.model_name == listed.model_name
+
+
+def test_what_a_list_once_showed_as_answered_is_not_restated_later() -> None:
+    """Where hands do not count as a change, theirs would pass for the platform's own doing."""
+    writes = after(stamped(OLD, "1"), stamped(NEW, "2"))
+    shown(writes, 110.0, stamped(NEW, "2"))
+    (seen,) = shown(writes, 120.0, stamped(THEIRS, "2"))
+    assert not writes.restated(seen)
+
+
+def test_a_platform_whose_times_stand_still_tells_nothing() -> None:
+    """Nor does one that states none, nor a creation, before which there was nothing to compare with."""
+    for before, answer in ((stamped(OLD, "2"), "2"), (OLD, None), (stamped(OLD, "1"), None), (None, "2")):
+        writes = after(before, stamped(NEW, answer))
+        (seen,) = shown(writes, 110.0, stamped(THEIRS, answer))
+        assert not writes.restated(seen)
+
+
+def test_what_is_restated_is_forgotten_with_its_write() -> None:
+    """Long after it somebody may change the row at any time."""
+    writes = after(stamped(OLD, "1"), stamped(NEW, "2"))
+    shown(writes, 100.0 + LAG + KEPT, THEIRS)
+    assert not writes.restated(stamped(THEIRS, "2"))

@@ -228,6 +228,16 @@ def test_server_side_keys_and_fields(platform: Platform, token: str) -> None:
     assert "worker_id" not in answer
 
 
+def test_normalisation_that_only_lists_show(platform: Platform, token: str) -> None:
+    """The answer to a write echoes what was sent, and so does the next one."""
+    rule = {"field": "description", "operation": "trim", "lists_only": True}
+    platform.configure({"normalise": [rule]})
+    row = platform.create(token, PROJECT, BODY | {"description": " d\n"})
+    assert row.fields["description"] == " d\n"
+    assert json.loads(platform.list_workloads(token, PROJECT))[0]["description"] == "d"
+    assert platform.update(token, row.id, {"name": "b"}).fields["description"] == " d\n"
+
+
 def test_normalisation(platform: Platform, token: str) -> None:
     """The server trims, lowers, clamps and sets what it was told to, and leaves other types alone."""
     rules = [

@@ -214,6 +214,10 @@ class Roster:
         """All rows of this project."""
         return (row for row in self._rows.values() if self.owns(row))
 
+    def restated(self, row: LiveWorkload) -> bool:
+        """Whether a row differs from the answer to our last write by the platform's own doing."""
+        return self._shared.writes.restated(row)
+
     def owns(self, row: LiveWorkload) -> bool:
         """Whether a row is of this project, as far as the platform says."""
         return row.project_slug is None or row.project_slug.casefold() == self.project.casefold()

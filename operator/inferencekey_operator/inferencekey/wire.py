@@ -43,6 +43,7 @@ Json: TypeAlias = Any
 
 LONGEST_ID = 256
 """Characters: an id stands in a status, in Events and in a path."""
+LONGEST_TIME = 64
 MOST_LEVELS = 100
 """How deep a configuration may be nested."""
 MOST_VALUES = 20_000
@@ -85,6 +86,8 @@ class LiveWorkload:
     project_slug: str | None = None
     created_at: datetime | None = None
     """By the platform's clock; None where it has no time zone, or cannot be right."""
+    updated_at: str | None = field(default=None, compare=False)
+    """When it was last changed, as the platform writes it: a mark of one state, and no part of it."""
     deleted: bool = False
     """Whether the platform lists it as deleted (`deleted_at`)."""
     unread: bool = False
@@ -317,6 +320,7 @@ def _workload(row: Json) -> LiveWorkload | None:
         execution_policy_config=_object(row.get("execution_policy_config")),
         project_slug=_shared(row.get("project_slug")),
         created_at=_time(row.get("created_at")),
+        updated_at=_mark(row.get("updated_at")),
         deleted=bool(row.get("deleted_at")),
         unread=unread,
     )
@@ -356,6 +360,11 @@ def _slug(row: Json) -> str | None:
 
 def _text(value: Json) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _mark(value: Json) -> str | None:
+    """A time as it is written, of a length that a time may have."""
+    return value if isinstance(value, str) and 0 < len(value) <= LONGEST_TIME else None
 
 
 def _shared(value: Json) -> str | None:

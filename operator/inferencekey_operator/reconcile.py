@@ -93,15 +93,16 @@ class Reconciler:
         Raises AskedAgainError where a refusal may be a whim: what is settled says so once that has lasted.
         """
         roster = self._world.rosters.of(workload.key)
-        as_a_whole = isinstance(error, PlatformFailure) and roster is not None and roster.down
-        if as_a_whole and error.reason.actor is Actor.PLATFORM and settled(workload):
+        passing = isinstance(error, PlatformFailure) and error.reason.actor is Actor.PLATFORM
+        outage = passing and roster is not None and roster.down
+        if outage and settled(workload):
             return
         if roster is not None and roster.trouble is not None and roster.trouble.reason is error.reason:
             self._wait_for_a_whim_to_pass(workload, roster)
-            as_a_whole = as_a_whole or roster.refusal is not None
+        refusal = roster.refusal if roster is not None else None
+        told_of_all = outage or (refusal is not None and refusal.reason is error.reason)
         report = conditions.failure(with_remedy(workload, error))
-        told = [] if as_a_whole else announce(workload, report, None, None, None)
-        await self._report(workload, report, told)
+        await self._report(workload, report, [] if told_of_all else announce(workload, report, None, None, None))
 
     def _wait_for_a_whim_to_pass(self, workload: Workload, roster: Roster) -> None:
         """A refusal that lasts for a moment is no reason to write the status of each Workload of a project."""

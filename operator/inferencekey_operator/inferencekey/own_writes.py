@@ -60,8 +60,8 @@ class OwnWrites:
             elif listed is None or (listed in write.superseded and not write.left(listed)):
                 rows[workload_id] = write.row
             elif listed != write.row:
-                seen = replace(write, row=listed, superseded=(*write.superseded, write.row))
-                self._writes[workload_id] = seen
+                superseded = (*write.superseded, write.row)
+                self._writes[workload_id] = replace(write, row=listed, superseded=superseded)
 
     def restated(self, row: LiveWorkload) -> bool:
         """Whether `row` is what the platform itself made of our last update, since no list showed that as answered."""

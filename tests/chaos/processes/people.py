@@ -16,6 +16,7 @@ from typing import TypeVar
 import httpx
 
 from chaos.expected import ready_of
+from chaos.platform import IN_FRONT
 from chaos.processes.plan import NAMES, NAMESPACES, Act, pick
 from harness.api import WORKLOADS, Api, Json
 from harness.team import APPROVE_PLAN, LOOK_NOW, ON_DRIFT, SECRET
@@ -116,7 +117,7 @@ class People:
         changes: tuple[Json, ...] = (
             {"model": pick(MODELS, act.c)},
             {"command": COMMANDS[act.c % len(COMMANDS)]},
-            {"description": ("a bot", "another bot", None)[act.c % 3]},
+            {"description": ("a bot", "another bot\n", None)[act.c % 3]},
             {"config": ({"seed": 1}, {"seed": 2, "nested": {"x": act.c % 3}})[act.c % 2]},
         )
         return await self._patch(act, {"spec": changes[act.b % len(changes)]})
@@ -202,7 +203,9 @@ class People:
         return "/".join(key)
 
     async def _behave(self, act: Act) -> str:
-        """The platform's lists lag and differ, and its clock goes wrong, until the round is over or it is killed."""
+        """The platform's lists lag and differ, its clock goes wrong, and something in front of it answers some calls,
+        until the round is over or it is killed.
+        """
         ways: tuple[Json, ...] = (
             {"list_lag": dict.fromkeys(("create", "update", "delete"), MOST_LAG)},
             {"list_lag": dict.fromkeys(("create", "update", "delete"), MOST_LAG), "stale_replicas": True},
@@ -211,7 +214,12 @@ class People:
             {"date_header": ("none", "true")[act.c % 2], "clock_skew": -90.0},
             {"created_at": ("naive", "year_1", "missing")[act.c % 3]},
             {"readiness": {"restart_on_update": True}},
+            {"normalise": [{"field": "description", "operation": "trim", "lists_only": True}]},
         )
+        if act.a % 4 == 0:
+            answer = IN_FRONT[act.c % len(IN_FRONT)]
+            await asyncio.to_thread(self.admin.fault, "respond", path="/api/*", times=1 + act.b % 6, **answer)
+            return str(answer)
         changes = ways[act.b % len(ways)]
         await asyncio.to_thread(self.admin.settings, **changes)
         return str(changes)

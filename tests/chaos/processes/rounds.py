@@ -140,6 +140,7 @@ class Rounds:
                     raise _NotBackError(f"not back: there is not {what} within {COMES_BACK:.0f} s")
                 await asyncio.sleep(_POLL)
         await asyncio.to_thread(stage.admin.settings, **NORMAL)
+        await asyncio.to_thread(stage.admin.clear_faults)
         self._tell("back")
 
     async def _lists(self) -> bool:

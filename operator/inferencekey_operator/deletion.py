@@ -30,6 +30,9 @@ from inferencekey_operator.store import Memory, pending_creation
 from inferencekey_operator.workload import Workload, stays
 from inferencekey_operator.world import AskedAgainError, World, deciding
 
+_MOVED_FOR_GOOD = frozenset({301, 308})
+"""Redirects that are permanent: where a token does not follow, waiting helps no deletion."""
+
 
 def was_abandoned(workload: Workload, memory: Memory) -> bool:
     """Whether the object went though it had our finalizer and we did not release it, and something is left to do."""
@@ -91,7 +94,8 @@ class Deletion:
         try:
             who, roster = await reach(world, workload)
         except PlatformFailure as error:
-            if error.reason is Reason.PLATFORM_REFUSED:  # there is no such project any more, or no such platform
+            # There is no such project any more, or no such platform.
+            if error.reason is Reason.PLATFORM_REFUSED or error.status in _MOVED_FOR_GOOD:
                 raise OperatorError(error.reason, error.message) from None
             raise
         workload = await remove_duplicate(world, workload, roster)

@@ -16,14 +16,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from datetime import datetime
 from importlib.metadata import version
 from typing import Any, NoReturn
-from urllib.parse import quote, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.parse import quote
 
 import aiohttp
 
 from inferencekey_operator.inferencekey.answers import retry_after
 from inferencekey_operator.metrics import NONE, OTHER, WRITES
 from inferencekey_operator.official import client, config
+from inferencekey_operator.proxies import Proxies, Proxy, proxy
 from inferencekey_operator.pulse import Pulse
 from inferencekey_operator.workload import FINALIZER, GROUP, PLURAL, VERSION, Workload
 
@@ -87,12 +87,13 @@ class ClusterError(Exception):
 class Cluster:
     """The API server: requests over a few connections, watches over as many as they are."""
 
-    def __init__(self, configuration: client.Configuration) -> None:
+    def __init__(self, configuration: client.Configuration, proxies: Proxies | None = None) -> None:
+        """Raises VariableError where what is said of a proxy cannot be used; that of the environment by default."""
         self._session_options: dict[str, Any] = {
             "headers": {"User-Agent": f"inferencekey-operator/{version('inferencekey-operator')}"},
             # The environment is asked once, here: aiohttp would ask it for each request, in a thread.
             "trust_env": False,
-            "proxy": configuration.proxy or _proxy(configuration.host),
+            **_through(_proxy(configuration, proxies or Proxies.read())),
         }
         self._configuration = configuration
         self._opens: dict[tuple[str, str], float] = {}
@@ -106,7 +107,7 @@ class Cluster:
         self.server: str = configuration.host
 
     @classmethod
-    async def connect(cls) -> Cluster:
+    async def connect(cls, proxies: Proxies) -> Cluster:
         """The cluster of the current kubeconfig or, where there is none, the one this process runs in."""
         configuration = client.Configuration()
         try:
@@ -114,7 +115,7 @@ class Cluster:
         except config.ConfigException:
             given = os.environ.get("KUBECONFIG")  # now: the client asks for it when it is imported
             await config.load_kube_config(given, client_configuration=configuration)  # type: ignore[no-untyped-call]
-        return cls(configuration)
+        return cls(configuration, proxies)
 
     def open_session(self, connections: int = 0, *middlewares: aiohttp.ClientMiddlewareType) -> aiohttp.ClientSession:
         """At most so many connections of one's own, with the same TLS and authentication; whoever asked closes them.
@@ -354,12 +355,19 @@ def micro_time(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _proxy(server: str) -> str | None:
-    """The proxy that HTTPS_PROXY and NO_PROXY ask for."""
-    parts = urlsplit(server)
-    if proxy_bypass(parts.netloc):
-        return None
-    return getproxies().get(parts.scheme)
+def _proxy(configuration: client.Configuration, proxies: Proxies) -> Proxy | None:
+    """That of the kubeconfig, or else of the environment."""
+    if configuration.proxy:
+        return proxy("the kubeconfig's proxy-url", configuration.proxy)
+    return proxies.of_url(configuration.host)
+
+
+def _through(proxy: Proxy | None) -> dict[str, Any]:
+    """What a session is opened with. A URL with credentials would be in aiohttp's errors."""
+    if proxy is None:
+        return {}
+    auth = None if proxy.user is None else aiohttp.BasicAuth(proxy.user, proxy.password, "utf-8")
+    return {"proxy": proxy.url, "proxy_auth": auth}
 
 
 def _workload_path(namespace: str, name: str) -> str:

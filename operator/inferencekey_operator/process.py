@@ -14,20 +14,29 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 
 from inferencekey_operator import heap, logs
 from inferencekey_operator.cluster import Body, Cluster, ClusterError
+from inferencekey_operator.inferencekey.egress import Egress
 from inferencekey_operator.patience import Patience
 from inferencekey_operator.probes import Probes
+from inferencekey_operator.proxies import Proxies
 from inferencekey_operator.settings import Settings
+from inferencekey_operator.variables import VariableError
 from inferencekey_operator.watches import Namespaces
 from inferencekey_operator.watching import WorkloadWatch
 from inferencekey_operator.wiring import Parts, wire
 
 log = logging.getLogger(__name__)
+
+_Result = TypeVar("_Result")
+
+
+class _StoppedError(Exception):
+    """A signal came before the start was over: nothing has to be finished or given up."""
 
 
 class _StartOverError(Exception):
@@ -48,11 +57,11 @@ async def serve(settings: Settings) -> int:
     stop = asyncio.Event()
     _heed_signals(stop)
     try:
-        starting_over = False
+        egress, starting_over = _egress(), False
         while True:
             try:
                 async with AsyncExitStack() as stack:
-                    await _serve(settings, stop, stack, starting_over=starting_over)
+                    await _serve(settings, egress, stop, stack, starting_over=starting_over)
                     return 0
             except _StartOverError:
                 starting_over = True
@@ -60,14 +69,19 @@ async def serve(settings: Settings) -> int:
                     "the API server shows an older state than before, or no Lease any more, as after etcd was restored "
                     "from a snapshot: the operator forgets what it knew, and starts over"
                 )
+    except _StoppedError:
+        log.info("stopped before the start was over")
+        return 0
     except logs.StartError as error:
         log.error("%s", error)
         return 1
 
 
-async def _serve(settings: Settings, stop: asyncio.Event, stack: AsyncExitStack, *, starting_over: bool) -> None:
-    cluster = await _connect(stack)
-    parts = wire(settings, cluster, starting_over=starting_over)
+async def _serve(
+    settings: Settings, egress: Egress, stop: asyncio.Event, stack: AsyncExitStack, *, starting_over: bool
+) -> None:
+    cluster = await _unless_stopped(_connect(stack, egress.proxies), stop)
+    parts = wire(settings, cluster, egress=egress, starting_over=starting_over)
     stack.push_async_callback(parts.platforms.close)
     await _serve_probes(settings, parts, stack)
     reflectors = [reflector.run for reflector in parts.reflectors]
@@ -84,6 +98,13 @@ async def _serve(settings: Settings, stop: asyncio.Event, stack: AsyncExitStack,
             _collect_garbage_calmly()
             parts.leadership.start()
             await _work(settings, cluster, parts, stop)
+
+
+def _egress() -> Egress:
+    try:
+        return Egress.read()
+    except VariableError as error:
+        raise logs.StartError(str(error)) from error
 
 
 def _collect_garbage_calmly() -> None:
@@ -139,11 +160,13 @@ def _heed_signals(stop: asyncio.Event) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
 
-async def _connect(stack: AsyncExitStack) -> Cluster:
+async def _connect(stack: AsyncExitStack, proxies: Proxies) -> Cluster:
     try:
-        cluster = await Cluster.connect()
+        cluster = await Cluster.connect(proxies)
         stack.push_async_callback(cluster.close)
         await cluster.request("GET", "/version")
+    except VariableError as error:
+        raise logs.StartError(str(error)) from error
     except (ClusterError, aiohttp.ClientError, OSError) as error:
         raise logs.StartError(
             f"no Kubernetes cluster answers: {error}. Set KUBECONFIG, or run in a cluster."
@@ -202,10 +225,14 @@ async def _patiently(attempt: Callable[[], Awaitable[None]], stop: asyncio.Event
         await _unless_stopped(patience.pause(wait), stop)
 
 
-async def _unless_stopped(waiting: Coroutine[Any, Any, object], stop: asyncio.Event) -> None:
-    await _first(waiting, stop.wait())
+async def _unless_stopped(waiting: Coroutine[Any, Any, _Result], stop: asyncio.Event) -> _Result:
+    task = asyncio.ensure_future(waiting)
+    await _first(task, stop.wait())
     if stop.is_set():
-        raise logs.StartError("stopped before the start was over")
+        task.cancel()
+        await asyncio.wait({task})
+        raise _StoppedError
+    return task.result()
 
 
 async def _first(one: Awaitable[object], other: Awaitable[object]) -> None:

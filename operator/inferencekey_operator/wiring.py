@@ -13,6 +13,7 @@ from inferencekey_operator.events import Recorder
 from inferencekey_operator.gauges import Gauges
 from inferencekey_operator.health import Health
 from inferencekey_operator.inferencekey.connection import Connection
+from inferencekey_operator.inferencekey.egress import Egress
 from inferencekey_operator.inferencekey.roster import Pace, Rosters
 from inferencekey_operator.installations import Installations
 from inferencekey_operator.leadership import Leadership
@@ -30,14 +31,14 @@ from inferencekey_operator.world import World, check_decision
 class Platforms:
     """One connection per platform, opened when it is first needed."""
 
-    def __init__(self, timeout: float, permit: Callable[[], None]) -> None:
-        self._timeout, self._permit = timeout, permit
+    def __init__(self, timeout: float, permit: Callable[[], None], egress: Egress) -> None:
+        self._timeout, self._permit, self._egress = timeout, permit, egress
         self._connections: dict[str, Connection] = {}
 
     def connection(self, base_url: str) -> Connection:
         """The one to this platform."""
         if base_url not in self._connections:
-            self._connections[base_url] = Connection(base_url, self._timeout, self._permit)
+            self._connections[base_url] = Connection(base_url, self._timeout, self._permit, self._egress)
         return self._connections[base_url]
 
     async def close(self) -> None:
@@ -64,15 +65,16 @@ class Parts:
         return self.controller.world
 
 
-def wire(settings: Settings, cluster: Cluster, *, starting_over: bool = False) -> Parts:
+def wire(settings: Settings, cluster: Cluster, *, egress: Egress | None = None, starting_over: bool = False) -> Parts:
     """All parts, each knowing those it works with.
 
-    `starting_over` says that records of creations which are under way may be lost.
+    `egress` is the way to the platform, that of the environment by default; `starting_over` says that records of
+    creations which are under way may be lost.
     """
     controller = Controller(settings.shards)
     least_wait = settings.create_settle if starting_over else 0.0
     leadership = Leadership(cluster, controller, settings, least_wait=least_wait)
-    platforms = Platforms(settings.client_timeout, partial(_permit, leadership))
+    platforms = Platforms(settings.client_timeout, partial(_permit, leadership), egress or Egress.read())
     secrets = Secrets(controller.secret_changed)
     namespaces = Namespaces(cluster, controller.namespace_changed)
     config_maps = _config_maps(settings, cluster, controller)

@@ -5,24 +5,17 @@ from __future__ import annotations
 import asyncio
 import datetime
 import gzip
-import ipaddress
 import json
 import socket
-import ssl
 import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from inferencekey_operator.errors import ConfigurationError, OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey import wire
@@ -700,64 +693,6 @@ async def test_a_cancelled_call_gives_its_connection_back() -> None:
             with pytest.raises(asyncio.CancelledError):
                 await task
             assert server.connections == count
-
-
-async def test_a_proxy_is_honoured_and_its_refusal_is_certain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """HTTPS goes through the proxy of the environment; when that says no, nothing reached the platform."""
-    refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
-    async with raw_server(sends(refusal)) as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        monkeypatch.setenv("NO_PROXY", "elsewhere.example")
-        async with open_http() as lines:
-            error = await failing(PlatformClient("https://ik.example", lines).create(TOKEN, "team-a", BODY))
-        assert (error.reason, error.uncertain) == (Reason.PLATFORM_UNREACHABLE, False)
-        assert proxy.requests[0].startswith(b"CONNECT ik.example:443 ")
-        assert SECRET[:12].encode() not in b"".join(proxy.requests)
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write a certificate for 127.0.0.1, signed by itself, and its key, into one PEM file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a private platform")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path = tmp_path_factory.mktemp("tls") / "platform.pem"
-    path.write_bytes(made.public_bytes(serialization.Encoding.PEM) + secret)
-    return path
-
-
-async def test_a_private_authority_is_trusted_when_it_is_named(certificate: Path) -> None:
-    """An unknown certificate is refused before the token is sent; `ca_file` makes it known."""
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(certificate)
-    async with raw_server(sends(CREATED), tls) as server:
-        async with open_http() as lines:
-            error = await failing(PlatformClient(server.url, lines).create(TOKEN, "team-a", BODY))
-        assert (error.reason, error.uncertain) == (Reason.PLATFORM_UNREACHABLE, False)
-        assert "certificate" in error.message.lower()
-        assert server.requests == []
-        async with open_http(ca_file=str(certificate)) as lines:
-            created = await PlatformClient(server.url, lines).create(TOKEN, "team-a", BODY)
-        assert created.id == "wl_1"
-
-
-def test_an_authority_that_cannot_be_read_is_told_at_once(tmp_path: Path) -> None:
-    """A wrong `ca_file` fails when the pool is opened, not with the first call."""
-    (tmp_path / "empty.pem").write_text("nothing")
-    for name in ("absent.pem", "empty.pem"):
-        with pytest.raises(OSError):  # noqa: PT011 - the standard library's errors for both
-            open_http(ca_file=str(tmp_path / name))
 
 
 @pytest.mark.parametrize("url", ["https://ik.example", "http://127.0.0.1:8080/", "https://ik.example/a/b/"])

@@ -26,6 +26,7 @@ import httpx
 from inferencekey_operator.errors import ConfigurationError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey import wire
 from inferencekey_operator.inferencekey.answers import WRITES, Operation
+from inferencekey_operator.inferencekey.egress import Egress, Transport
 from inferencekey_operator.inferencekey.lines import Lines
 from inferencekey_operator.inferencekey.measured import measured
 from inferencekey_operator.inferencekey.packed import Gunzip
@@ -71,29 +72,28 @@ class _NoCookies(CookieJar):
         """Whatever the answer sets."""
 
 
-def open_http(timeout: float = 10.0, *, ca_file: str | None = None, connections: int = CONNECTIONS) -> Lines:
+def open_http(timeout: float = 10.0, *, egress: Egress | None = None, connections: int = CONNECTIONS) -> Lines:
     """Return connections to one platform; the caller closes them.
 
-    HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE are honoured, redirects are not followed, and no cookie is kept.
-    Readiness streams hold a connection for minutes, and so want some of their own.
+    Redirects are not followed, and no cookie is kept. Readiness streams hold a connection for minutes, and so want some
+    of their own.
 
     Args:
         timeout: seconds for each read and write; half of it for a place among the connections, and to connect.
-        ca_file: a PEM file of certificate authorities to trust beside the usual ones.
+        egress: proxies and certificates; those of the environment by default.
         connections: how many there are at most.
 
     Raises:
-        OSError: `ca_file` cannot be read or holds no certificate.
+        VariableError: the environment names a proxy or certificates that cannot be used.
     """
-    trust = httpx.create_ssl_context()
-    if ca_file is not None:
-        trust.load_verify_locations(cafile=ca_file)
+    way = egress or Egress.read()
+    limits = httpx.Limits(max_connections=1, keepalive_expiry=KEEP_ALIVE)
 
     def open_line() -> httpx.AsyncClient:
         return httpx.AsyncClient(
-            verify=trust,
+            transport=Transport(way, limits),
             timeout=httpx.Timeout(timeout, connect=timeout / 2),
-            limits=httpx.Limits(max_connections=1, keepalive_expiry=KEEP_ALIVE),
+            trust_env=False,
             follow_redirects=False,
             cookies=_NoCookies(),
         )

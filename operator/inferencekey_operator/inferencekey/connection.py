@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 
 from inferencekey_operator.inferencekey.client import PlatformClient, open_http
+from inferencekey_operator.inferencekey.egress import Egress
 from inferencekey_operator.inferencekey.readiness import Phase, phases
 
 CALLS = 256
@@ -19,8 +20,9 @@ STREAMS = 48
 class Connection(PlatformClient):
     """The control plane at `base_url`; `timeout` in seconds bounds each write, which `permit` may forbid."""
 
-    def __init__(self, base_url: str, timeout: float, permit: Callable[[], None]) -> None:
-        self._pools = open_http(timeout, connections=CALLS), open_http(timeout, connections=STREAMS)
+    def __init__(self, base_url: str, timeout: float, permit: Callable[[], None], egress: Egress) -> None:
+        calls, streams = (open_http(timeout, egress=egress, connections=most) for most in (CALLS, STREAMS))
+        self._pools = calls, streams
         super().__init__(base_url, self._pools[0], write_deadline=timeout, permit=permit)
 
     def phases(self, token: str, project: str, slug: str) -> AsyncGenerator[Phase, None]:

@@ -1,0 +1,76 @@
+"""The process as a shell sees it: how it ends, and what it says, where its environment is odd."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from unit.raw_server import raw_server, sends
+
+REFUSAL = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+clusters: [{name: a, cluster: {server: "%s"}}]
+users: [{name: a, user: {}}]
+contexts: [{name: a, context: {cluster: a, user: a}}]
+current-context: a
+"""
+
+
+async def started(folder: Path, server: str, **variables: str) -> asyncio.subprocess.Process:
+    """The operator, with these variables and no others."""
+    (folder / "kubeconfig").write_text(KUBECONFIG % server)
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "inferencekey_operator", "run"),
+        env={"PATH": os.environ["PATH"], "KUBECONFIG": str(folder / "kubeconfig"), **variables},
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def ended(folder: Path, server: str = "https://127.0.0.1:1", **variables: str) -> tuple[int, str]:
+    """The exit code of the operator with these variables, and what it said."""
+    process = await started(folder, server, **variables)
+    async with asyncio.timeout(60):
+        _, said = await process.communicate()
+    assert process.returncode is not None
+    assert b"Traceback" not in said, said.decode()
+    return process.returncode, said.decode()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("ALL_PROXY", "socks5://me:hunter2@127.0.0.1:1080", 'ALL_PROXY: "socks5://…@127.0.0.1:1080" is a SOCKS proxy'),
+        ("NO_PROXY", "localhost,10.0.0.0/33", 'NO_PROXY: "10.0.0.0/33" is not a network'),
+        ("SSL_CERT_FILE", "/nowhere/ca.crt", 'SSL_CERT_FILE: "/nowhere/ca.crt" cannot be read'),
+        ("SSL_CERT_DIR", "/nowhere", 'SSL_CERT_DIR: "/nowhere" holds no file with a certificate'),
+    ],
+)
+async def test_a_variable_that_cannot_be_used_ends_the_start(
+    tmp_path: Path, variable: str, value: str, said: str
+) -> None:
+    """With 1 and one line that quotes it."""
+    code, log = await ended(tmp_path, **{variable: value})
+    assert (code, len(log.splitlines())) == (1, 1)
+    assert said in log
+    assert "hunter2" not in log
+
+
+async def test_an_api_server_of_ipv6_is_not_behind_the_proxy_of_the_chart(tmp_path: Path) -> None:
+    """In the words that the chart sets. Its proxy hears of it only where it is not excepted, and is quoted then."""
+    async with raw_server(sends(REFUSAL)) as proxy:
+        behind = {"HTTPS_PROXY": f"http://me:hunter2@127.0.0.1:{proxy.port}"}
+        excepted = {"NO_PROXY": "fd00:10:96::1,localhost,127.0.0.1,.svc,.cluster.local"}
+        code, log = await ended(tmp_path, "https://[fd00:10:96::1]:6443", **behind, **excepted)
+        assert (code, proxy.requests) == (1, [])
+        assert "no Kubernetes cluster answers" in log
+        code, log = await ended(tmp_path, "https://[fd00:10:96::2]:6443", **behind, **excepted)
+        assert code == 1
+        assert proxy.requests[0].startswith(b"CONNECT [fd00:10:96::2]:6443 ")
+        assert "407" in log
+        assert "hunter2" not in log

@@ -1,18 +1,39 @@
-"""The command line: settings, then the parts, then kopf."""
+"""The command line: signals, then settings, then the parts, then kopf.
+
+Importing the parts takes a second. The kernel ignores a SIGTERM to PID 1 of a container that has no handler for it, so
+the handler comes first; what is imported above it takes milliseconds.
+"""
 
 from __future__ import annotations
 
-import argparse
-import asyncio
+import os
+import signal
 import sys
 from collections.abc import Sequence
-
-from inferencekey_operator import settings as options
-from inferencekey_operator.process import serve
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is for the shell: 0 done, 1 failed, 2 wrongly called."""
+    before = {number: signal.signal(number, _end) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        return _run(arguments)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(*_: object) -> None:
+    """There is nothing to stop or to give up yet. An exception could be caught by what is being imported."""
+    os._exit(0)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    import argparse
+    import asyncio
+
+    from inferencekey_operator import settings as options
+    from inferencekey_operator.process import serve
+
     parser = argparse.ArgumentParser(
         prog="inferencekey-operator",
         description="A Kubernetes operator for InferenceKey: makes the platform match what Workloads declare.",

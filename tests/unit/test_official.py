@@ -27,7 +27,7 @@ def _run(program: str) -> list[str]:
 
 def test_the_clients_synchronous_half_is_not_imported() -> None:
     """It is a tenth of the memory, and nobody calls it; kopf too, which knows its objects, does not bring it in."""
-    imported = set(_run("import inferencekey_operator.__main__, sys; print(*sys.modules)"))
+    imported = set(_run("import inferencekey_operator.process, sys; print(*sys.modules)"))
     assert {"kopf", "kubernetes.aio.client.rest"} <= imported
     assert not imported & UNUSED
 

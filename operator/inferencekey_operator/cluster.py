@@ -1,8 +1,8 @@
 """What the operator reads and writes in Kubernetes, beside what kopf watches for it.
 
-The official client gives configuration, TLS and authentication (a service account's token is read again as it is
-rotated); the requests go over its sessions as plain JSON, since the models of the generated classes cost more than the
-call. kopf works over a session of its own. Every write names its field manager. Decides nothing.
+The official client gives configuration and TLS, and `authentication` keeps the credentials current; the requests go
+over its sessions as plain JSON, since the models of the generated classes cost more than the call. kopf works over a
+session of its own. Every write names its field manager. Decides nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import os
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from datetime import datetime
@@ -20,9 +19,12 @@ from urllib.parse import quote
 
 import aiohttp
 
+from inferencekey_operator import login
+from inferencekey_operator.authentication import Authentication
 from inferencekey_operator.inferencekey.answers import retry_after
+from inferencekey_operator.login import Login
 from inferencekey_operator.metrics import NONE, OTHER, WRITES
-from inferencekey_operator.official import client, config
+from inferencekey_operator.official import client
 from inferencekey_operator.proxies import Proxies, Proxy, proxy
 from inferencekey_operator.pulse import Pulse
 from inferencekey_operator.workload import FINALIZER, GROUP, PLURAL, VERSION, Workload
@@ -87,8 +89,17 @@ class ClusterError(Exception):
 class Cluster:
     """The API server: requests over a few connections, watches over as many as they are."""
 
-    def __init__(self, configuration: client.Configuration, proxies: Proxies | None = None) -> None:
-        """Raises VariableError where what is said of a proxy cannot be used; that of the environment by default."""
+    def __init__(
+        self,
+        configuration: client.Configuration,
+        proxies: Proxies | None = None,
+        authentication: Authentication | None = None,
+    ) -> None:
+        """By default the proxies are those of the environment, and the configuration's credentials are never renewed.
+
+        Raises VariableError where what is said of a proxy cannot be used.
+        """
+        self.authentication = authentication or Authentication(Login.of(configuration))
         self._session_options: dict[str, Any] = {
             "headers": {"User-Agent": f"inferencekey-operator/{version('inferencekey-operator')}"},
             # The environment is asked once, here: aiohttp would ask it for each request, in a thread.
@@ -101,7 +112,7 @@ class Cluster:
         self.went_back = asyncio.Event()
         """Set once the API server shows an older state than before, as after etcd was restored from a snapshot."""
         self._versions: dict[str, int] = {}
-        self._rest = client.ApiClient(configuration).rest_client
+        self._rest = self.authentication.login.rest
         self.session = self.open_session(CONNECTIONS)
         self._unbounded = self.open_session()
         self.server: str = configuration.host
@@ -109,13 +120,8 @@ class Cluster:
     @classmethod
     async def connect(cls, proxies: Proxies) -> Cluster:
         """The cluster of the current kubeconfig or, where there is none, the one this process runs in."""
-        configuration = client.Configuration()
-        try:
-            config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
-        except config.ConfigException:
-            given = os.environ.get("KUBECONFIG")  # now: the client asks for it when it is imported
-            await config.load_kube_config(given, client_configuration=configuration)  # type: ignore[no-untyped-call]
-        return cls(configuration, proxies)
+        found, source = await login.first()
+        return cls(found.configuration, proxies, Authentication(found, source))
 
     def open_session(self, connections: int = 0, *middlewares: aiohttp.ClientMiddlewareType) -> aiohttp.ClientSession:
         """At most so many connections of one's own, with the same TLS and authentication; whoever asked closes them.
@@ -132,6 +138,7 @@ class Cluster:
 
     async def close(self) -> None:
         """No further request."""
+        await self.authentication.close()
         await self.session.close()
         await self._unbounded.close()
 
@@ -147,10 +154,23 @@ class Cluster:
     async def _authenticate(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        token = await self._configuration.get_api_key_with_prefix("BearerToken")
-        if token:
-            request.headers["Authorization"] = token
-        response = await handler(request)
+        """As whoever we are now. What was refused was not carried out, and is tried once more as somebody new."""
+        used = await self.authentication.current()
+        try:
+            response = await handler(_as(used, request))
+        except aiohttp.ClientSSLError as error:
+            if not await self.authentication.refused(used, error):
+                raise
+            used = self.authentication.login
+            response = await handler(_as(used, request))
+        if response.status == 401 and await self.authentication.refused(used):
+            response.close()
+            used = self.authentication.login
+            response = await handler(_as(used, request))
+            if response.status == 401:
+                await self.authentication.refused(used)
+        if response.status != 401:
+            self.authentication.accepted(used)
         self.pulse.answered(_collection(request), request.url.query, response)
         return response
 
@@ -327,6 +347,15 @@ class Cluster:
     async def namespace(self, name: str) -> Body:
         """One Namespace."""
         return await self.request("GET", f"/api/v1/namespaces/{quote(name)}")
+
+
+def _as(who: Login, request: aiohttp.ClientRequest) -> aiohttp.ClientRequest:
+    """Connections are pooled by the TLS they were opened with: a new certificate never goes over an old one."""
+    if who.authorization:
+        request.headers["Authorization"] = who.authorization
+    if request.is_ssl():
+        request._ssl = who.tls
+    return request
 
 
 def collection_paths(prefix: str, plural: str, namespaces: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,10 +1,11 @@
 """Whether this process is as it should be: started, alive, ready.
 
 - *Started*: everything was listed, and the watch of Workloads is open. For a start-up probe.
-- *Alive*: nothing is wrong that a restart would mend. An API server or a platform that does not answer is no reason to
-  restart. For a liveness probe.
-- *Ready*: started and alive, and the Lease can be seen. A standby is ready, for it can take over at once: so a rollout
-  of two replicas goes on while one of them works, and a disruption budget counts both. For a readiness probe.
+- *Alive*: nothing is wrong that a restart would mend. An API server or a platform that does not answer is no reason
+  to restart. For a liveness probe.
+- *Ready*: started and alive, the Lease can be seen, and the API server takes the credentials. A standby is ready,
+  for it can take over at once: so a rollout of two replicas goes on while one of them works, and a disruption budget
+  counts both. For a readiness probe.
 
 Facts come from the parts; this module weighs them, and touches nothing.
 """
@@ -12,7 +13,7 @@ Facts come from the parts; this module weighs them, and touches nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from inferencekey_operator.controller import Controller
@@ -40,6 +41,8 @@ class Health:
     pulse: Pulse
     longest_round: float
     """Seconds between two steps of the full round, at most."""
+    login_trouble: Callable[[], str] = lambda: ""
+    """What is wrong with the credentials for the API server."""
     listed: bool = False
     """Set by whoever starts the process, once everything was listed."""
 
@@ -60,7 +63,7 @@ class Health:
         """For a readiness probe."""
         silence = self.leadership.lease_silence
         unseen = f"the API server told nothing about it for {silence:.0f} s" if silence > LEASE_UNSEEN else ""
-        return {**self.started(), **self.alive(), "lease": unseen}
+        return {**self.started(), **self.alive(), "lease": unseen, "credentials": self.login_trouble()}
 
     def _watching(self) -> str:
         return "" if PLURAL in self.pulse.silences() else "the watch of Workloads is not open yet"

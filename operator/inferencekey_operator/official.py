@@ -27,5 +27,7 @@ _place("kubernetes")
 _place("kubernetes.aio")
 
 from kubernetes.aio import client, config  # noqa: E402 - now that they are placed
+from kubernetes.aio.client import rest  # noqa: E402
+from kubernetes.aio.config import exec_provider, incluster_config, kube_config  # noqa: E402
 
-__all__ = ["client", "config"]
+__all__ = ["client", "config", "exec_provider", "incluster_config", "kube_config", "rest"]

@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
 
+_NO_CLUSTER = "no Kubernetes cluster answers: {}. Set KUBECONFIG, or run in a cluster."
+
+
 class _StoppedError(Exception):
     """A signal came before the start was over: nothing has to be finished or given up."""
 
@@ -167,10 +170,12 @@ async def _connect(stack: AsyncExitStack, proxies: Proxies) -> Cluster:
         await cluster.request("GET", "/version")
     except VariableError as error:
         raise logs.StartError(str(error)) from error
-    except (ClusterError, aiohttp.ClientError, OSError) as error:
-        raise logs.StartError(
-            f"no Kubernetes cluster answers: {error}. Set KUBECONFIG, or run in a cluster."
-        ) from error
+    except ClusterError as error:
+        if error.status == 401:
+            raise logs.StartError(f"{cluster.authentication.trouble}. Renew them, or set KUBECONFIG.") from error
+        raise logs.StartError(_NO_CLUSTER.format(error)) from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise logs.StartError(_NO_CLUSTER.format(error)) from error
     except Exception as error:  # the client's configuration errors have no common type
         raise logs.StartError(f"no usable kubeconfig: {error}. Set KUBECONFIG, or run in a cluster.") from error
     return cluster

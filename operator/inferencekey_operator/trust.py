@@ -7,7 +7,6 @@ logged, and the certificates that were read before stay trusted.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import ssl
@@ -15,10 +14,10 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import certifi
 
+from inferencekey_operator.files import Stamps, contents, stamps
 from inferencekey_operator.variables import VariableError
 
 log = logging.getLogger(__name__)
@@ -27,18 +26,6 @@ FILE, DIRECTORY = "SSL_CERT_FILE", "SSL_CERT_DIR"
 
 LOOK_EVERY = 1.0
 """Seconds."""
-
-Stamps = tuple[tuple[str, int, int, int], ...]
-
-
-def stamps(paths: list[str]) -> Stamps:
-    """What tells whether files were changed or replaced, also by a link that now leads elsewhere."""
-    found = []
-    for path in paths:
-        with suppress(OSError):
-            stat = os.stat(path)
-            found.append((path, stat.st_mtime_ns, stat.st_size, stat.st_ino))
-    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +79,8 @@ class Trust:
 
     def _read(self) -> _Bundle:
         paths = self._paths()
-        at, contents = stamps(paths), _contents(paths)
-        return _Bundle(at, contents, self._context(paths))
+        at, held = stamps(paths), contents(paths)
+        return _Bundle(at, held, self._context(paths))
 
     def _context(self, paths: list[str]) -> ssl.SSLContext:
         """Of a directory, files that hold no certificate are passed over."""
@@ -131,11 +118,3 @@ def _problem(error: OSError) -> str:
     if not isinstance(error, ssl.SSLError):
         return f"cannot be read: {error.strerror}. Name a file with certificates in PEM, or unset it."
     return "holds no certificate in PEM that can be read. Name a file with such certificates, or unset it."
-
-
-def _contents(paths: list[str]) -> bytes:
-    digest = hashlib.sha256()
-    for path in paths:
-        with suppress(OSError):
-            digest.update(Path(path).read_bytes())
-    return digest.digest()

@@ -116,7 +116,7 @@ def wire(settings: Settings, cluster: Cluster, *, egress: Egress | None = None, 
         namespaces=namespaces,
         reflectors=watches if settings.namespace else (*watches, namespaces),
         gauges=Gauges(controller, cluster.pulse, lambda: leadership.shards_held),
-        health=Health(controller, leadership, cluster.pulse, longest_round=2 * settings.full_round + 120.0),
+        health=_health(settings, cluster, controller, leadership),
     )
 
 
@@ -124,6 +124,14 @@ def _permit(leadership: Leadership) -> None:
     """Whether the bytes of a write may go out now: this process leads, and what was decided is still declared."""
     leadership.check()
     check_decision()
+
+
+def _health(settings: Settings, cluster: Cluster, controller: Controller, leadership: Leadership) -> Health:
+    def login_trouble() -> str:
+        return cluster.authentication.trouble
+
+    longest_round = 2 * settings.full_round + 120.0
+    return Health(controller, leadership, cluster.pulse, longest_round, login_trouble)
 
 
 def _claims(controller: Controller, store: Store, precedence: Precedence | None) -> Claims:

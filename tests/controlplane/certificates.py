@@ -50,14 +50,20 @@ class Authority:
         alternative = x509.SubjectAlternativeName(names)
         return self._issue(_name("kube-apiserver", ()), ExtendedKeyUsageOID.SERVER_AUTH, alternative)
 
-    def client(self, user: str, groups: Iterable[str] = ()) -> KeyPair:
+    def client(self, user: str, groups: Iterable[str] = (), lifetime: datetime.timedelta = _LIFETIME) -> KeyPair:
         """For a client that Kubernetes takes to be `user`, a member of `groups`."""
-        return self._issue(_name(user, groups), ExtendedKeyUsageOID.CLIENT_AUTH)
+        return self._issue(_name(user, groups), ExtendedKeyUsageOID.CLIENT_AUTH, lifetime=lifetime)
 
-    def _issue(self, name: x509.Name, purpose: x509.ObjectIdentifier, *extensions: x509.ExtensionType) -> KeyPair:
+    def _issue(
+        self,
+        name: x509.Name,
+        purpose: x509.ObjectIdentifier,
+        *extensions: x509.ExtensionType,
+        lifetime: datetime.timedelta = _LIFETIME,
+    ) -> KeyPair:
         key = _new_key()
         certificate = (
-            self._builder(name, key)
+            self._builder(name, key, lifetime)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
@@ -66,7 +72,9 @@ class Authority:
             certificate = certificate.add_extension(extension, critical=False)
         return KeyPair(_pem(certificate.sign(self._key, hashes.SHA256())), _private_pem(key))
 
-    def _builder(self, name: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    def _builder(
+        self, name: x509.Name, key: ec.EllipticCurvePrivateKey, lifetime: datetime.timedelta = _LIFETIME
+    ) -> x509.CertificateBuilder:
         """What all certificates have; Python 3.13 and later refuse those without both key identifiers."""
         now = datetime.datetime.now(datetime.UTC)
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
@@ -77,7 +85,7 @@ class Authority:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - _CLOCK_SKEW)
-            .not_valid_after(now + _LIFETIME)
+            .not_valid_after(now + lifetime)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .add_extension(issuer, critical=False)
         )

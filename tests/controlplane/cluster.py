@@ -14,6 +14,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import Self
 from controlplane import components, kubeconfig, lookup
 from controlplane.access import Access, Cluster
 from controlplane.borrowed import ExistingCluster, KindCluster
-from controlplane.certificates import Authority
+from controlplane.certificates import Authority, KeyPair
 from controlplane.components import API_SERVER, CONTROLLER_MANAGER, ETCD, Layout, Ports
 from controlplane.processes import Processes
 
@@ -126,6 +127,10 @@ class ControlPlane(Cluster):
         path = self._credentials_file("user", "/".join((name, *groups)))
         pair = self._authority.client(name, groups)
         return kubeconfig.with_certificate(path, self._access.server, name, pair)
+
+    def client_certificate(self, name: str, lifetime: timedelta) -> KeyPair:
+        """A certificate for `name`, for so long from now on."""
+        return self._authority.client(name, lifetime=lifetime)
 
     def pids(self) -> dict[str, int]:
         """The components that run: `etcd`, `kube-apiserver`, `kube-controller-manager`."""

@@ -1,6 +1,6 @@
-"""Environment variables that nobody checked: the proxies, and what is connected to through them.
+"""What the operator finds around it, and nobody checked: variables about proxies, and what a credential plugin prints.
 
-What is wrong is a VariableError on one line, without the password; what is right, both HTTP clients take.
+What is wrong is an error on one line, without a password or a token; what is right can be used.
 """
 
 from __future__ import annotations
@@ -12,13 +12,20 @@ import httpx
 from hypothesis import strategies as st
 from yarl import URL
 
-from hostile.material import texts
+from hostile.material import mutated, texts, values, written
 from hostile.shown import fit
+from inferencekey_operator import execplugin
 from inferencekey_operator.proxies import Proxies
 from inferencekey_operator.variables import VariableError
 
 SECRET = "hunter2hunter2"
 
+_HANDED = {
+    "token": SECRET,
+    "clientCertificateData": SECRET,
+    "clientKeyData": SECRET,
+    "expirationTimestamp": "2026-03-02T10:41:32Z",
+}
 _WORDS = (
     "http:// HTTPS:// socks5:// me @ : :: 3128 99999 / // [ ] fd00::1 fd00::/8 10.0.0.0 /33 /8 %40 %25eth0 % é * *. . "
     "example.com , ? # $(KUBERNETES_SERVICE_HOST) localhost ::ffff:10.0.0.1 0 - _ { \u0660 xn--"
@@ -63,3 +70,22 @@ def proxies_are_read(given: tuple[dict[str, str], str, str, int | None]) -> None
 def _can_be_shown(message: str) -> None:
     fit(message, 400)
     assert SECRET not in message
+
+
+PRINTED = st.one_of(
+    mutated({"apiVersion": "v1", "kind": "ExecCredential", "status": _HANDED}).map(written),
+    values().map(written),
+    texts().map(lambda text: text.encode()[:4_000]),
+)
+
+
+def plugin_is_read(printed: bytes) -> None:
+    """What a kubeconfig's plugin printed: credentials that can be sent, or an error that shows none of it."""
+    try:
+        credential = execplugin._read(printed, "v1")
+    except execplugin.PluginError as error:
+        _can_be_shown(str(error))
+        return
+    assert credential.token or (credential.certificate and credential.key)
+    assert SECRET not in repr(credential)
+    assert isinstance(credential.expires_at, float)

@@ -16,7 +16,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from hostile.environment import GIVEN, proxies_are_read
+from hostile.environment import GIVEN, PRINTED, plugin_is_read, proxies_are_read
 from hostile.look import ALLOWED, look_is_taken
 from hostile.material import Document, mutated, spoiled, texts, values
 from hostile.shown import fit, hidden, loose, parsed, sent
@@ -150,6 +150,7 @@ TARGETS: dict[str, Target] = {
     "answer": Target(ANSWERS, answer_is_read),
     "stream": Target(STREAMS, stream_is_read),
     "log": Target(st.tuples(texts(), texts().map(lambda text: text[:253])), log_is_written),
+    "plugin": Target(PRINTED, plugin_is_read),
     "proxies": Target(GIVEN, proxies_are_read),
     "status": Target(mutated(STATUS) | values(), status_is_read),
     "look": Target(

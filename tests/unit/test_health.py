@@ -116,6 +116,16 @@ async def test_a_lease_that_may_not_be_seen() -> None:
 
 
 @virtual
+async def test_credentials_that_the_api_server_refuses() -> None:
+    """Not ready, and the probe says why; a restart would find the same ones."""
+    process = Process()
+    process.health.login_trouble = lambda: "the API server refuses them"
+    assert wrong(process.health.alive()) == []
+    assert process.health.ready()["credentials"] == "the API server refuses them"
+    assert wrong(process.health.ready()) == ["credentials"]
+
+
+@virtual
 async def test_a_round_that_makes_no_step() -> None:
     """Before the first one, nothing is wrong; later, so much time may pass between two."""
     process = Process()

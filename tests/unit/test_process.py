@@ -16,15 +16,15 @@ KUBECONFIG = """
 apiVersion: v1
 kind: Config
 clusters: [{name: a, cluster: {server: "%s"}}]
-users: [{name: a, user: {}}]
+users: [{name: a, user: %s}]
 contexts: [{name: a, context: {cluster: a, user: a}}]
 current-context: a
 """
 
 
-async def started(folder: Path, server: str, **variables: str) -> asyncio.subprocess.Process:
+async def started(folder: Path, server: str, user: str = "{}", **variables: str) -> asyncio.subprocess.Process:
     """The operator, with these variables and no others."""
-    (folder / "kubeconfig").write_text(KUBECONFIG % server)
+    (folder / "kubeconfig").write_text(KUBECONFIG % (server, user))
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "inferencekey_operator", "run"),
         env={"PATH": os.environ["PATH"], "KUBECONFIG": str(folder / "kubeconfig"), **variables},
@@ -32,9 +32,11 @@ async def started(folder: Path, server: str, **variables: str) -> asyncio.subpro
     )
 
 
-async def ended(folder: Path, server: str = "https://127.0.0.1:1", **variables: str) -> tuple[int, str]:
+async def ended(
+    folder: Path, server: str = "https://127.0.0.1:1", user: str = "{}", **variables: str
+) -> tuple[int, str]:
     """The exit code of the operator with these variables, and what it said."""
-    process = await started(folder, server, **variables)
+    process = await started(folder, server, user, **variables)
     async with asyncio.timeout(60):
         _, said = await process.communicate()
     assert process.returncode is not None
@@ -58,6 +60,26 @@ async def test_a_variable_that_cannot_be_used_ends_the_start(
     code, log = await ended(tmp_path, **{variable: value})
     assert (code, len(log.splitlines())) == (1, 1)
     assert said in log
+    assert "hunter2" not in log
+
+
+@pytest.mark.parametrize(
+    ("user", "said"),
+    [
+        ("{token: hunter2}", "the API server refuses the credentials of the kubeconfig"),
+        (
+            "{exec: {apiVersion: client.authentication.k8s.io/v1, command: no-such-plugin}}",
+            'no usable kubeconfig: the credential plugin "no-such-plugin" cannot be run: No such file or directory',
+        ),
+    ],
+)
+async def test_credentials_that_are_none_end_the_start(tmp_path: Path, user: str, said: str) -> None:
+    """With 1, and whose they are; not with what they are."""
+    refusal = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"
+    async with raw_server(sends(refusal)) as server:
+        code, log = await ended(tmp_path, server.url, user)
+    assert code == 1
+    assert said in log.splitlines()[-1]
     assert "hunter2" not in log
 
 

@@ -351,6 +351,7 @@ class Cluster:
 
 def _as(who: Login, request: aiohttp.ClientRequest) -> aiohttp.ClientRequest:
     """Connections are pooled by the TLS they were opened with: a new certificate never goes over an old one."""
+    request.headers.pop("Authorization", None)
     if who.authorization:
         request.headers["Authorization"] = who.authorization
     if request.is_ssl():

@@ -80,7 +80,7 @@ class Proxies:
     def read(cls, environ: Mapping[str, str] = os.environ) -> Proxies:
         """Raises VariableError for a variable that has no meaning, or one that is not supported."""
         name, text = first_set(environ, "NO_PROXY", "no_proxy")
-        entries = list(filter(None, re.split(r"[,\s]+", text.lower())))
+        entries = list(filter(None, re.split(r"[,\s]+", text)))
         return cls(
             http=_proxy(*first_set(environ, "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")),
             https=_proxy(*first_set(environ, "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")),
@@ -159,7 +159,7 @@ def _exception(name: str, entry: str) -> _Exception:
         return _Exception(network=_network(name, entry))
     if (address := _address(entry)) is not None:  # with its colons, and no port
         return _Exception(address=address)
-    host, port = _split(entry)
+    host, port = _split(entry.lower())
     number = None if port is None else _port(port)
     if port is not None and number is None:
         raise VariableError(name, entry, "has no valid port: ports are from 1 to 65535.")

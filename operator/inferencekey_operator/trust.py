@@ -63,6 +63,9 @@ class Trust:
         return self._bundle.contents != before
 
     def _read_again(self, now: Stamps) -> None:
+        if contents(self._paths()) == self._bundle.contents:  # connections keep their context
+            self._bundle, self._failed = replace(self._bundle, stamps=now), None
+            return
         try:
             bundle = self._read()
         except VariableError as error:
@@ -70,12 +73,8 @@ class Trust:
                 log.warning("%s The certificates that were read before stay trusted.", error)
             self._failed = now
             return
-        self._failed = None
-        if bundle.contents == self._bundle.contents:  # connections keep their context
-            bundle = replace(bundle, context=self._bundle.context)
-        else:
-            log.info("the certificates to trust on the way to the platform changed, and were read again")
-        self._bundle = bundle
+        log.info("the certificates to trust on the way to the platform changed, and were read again")
+        self._bundle, self._failed = bundle, None
 
     def _read(self) -> _Bundle:
         paths = self._paths()

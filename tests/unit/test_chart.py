@@ -17,6 +17,7 @@ from helmchart import conform, manifests, score, values_page
 from helmchart.render import CHART, NAMESPACE, RELEASE, ROOT, Helm, HelmFailedError, Json, documents, of_kind, the_one
 from inferencekey_operator import settings
 from inferencekey_operator.leadership import lease_name
+from inferencekey_operator.proxies import Proxies
 from inferencekey_operator.schema import crd, render
 from inferencekey_operator.settings import Settings
 from inferencekey_operator.workload import OnDrift
@@ -265,6 +266,10 @@ def test_behind_a_corporate_proxy(helm: Helm) -> None:
     assert given["HTTPS_PROXY"] == "http://proxy.example.com:3128"
     assert given["NO_PROXY"].split(",")[0] == "$(KUBERNETES_SERVICE_HOST)"
     assert given["NO_PROXY"].endswith(",10.0.0.0/8,.example.com")
+    server = {"NO_PROXY": given["NO_PROXY"].replace("$(KUBERNETES_SERVICE_HOST)", "fd00:10:96::1")}
+    proxies = Proxies.read({**given, **server})
+    assert proxies.of_url("https://[fd00:10:96::1]:443") is None
+    assert proxies.of_url("https://inference.example.org") is not None
     (mount,) = [each for each in rendered["volumeMounts"] if each["name"] == "ca-bundle"]
     assert given["SSL_CERT_FILE"] == f"{mount['mountPath']}/ca.crt"
 

@@ -111,7 +111,7 @@ def test_a_proxy_is_read_with_its_credentials(text: str, url: str, user: str | N
         ("NO_PROXY", "10.*", '"10.*" is neither a host'),
         ("NO_PROXY", "*example.com", '"*example.com" is neither a host'),
         ("NO_PROXY", ":6443", '":6443" is neither a host'),
-        ("NO_PROXY", "$(KUBERNETES_SERVICE_HOST)", '"$(kubernetes_service_host)" is neither a host'),
+        ("NO_PROXY", "$(KUBERNETES_SERVICE_HOST)", '"$(KUBERNETES_SERVICE_HOST)" is neither a host'),
         ("NO_PROXY", "bücher.example", '"bücher.example" is neither a host'),
     ],
 )

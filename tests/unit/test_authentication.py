@@ -24,10 +24,10 @@ import pytest
 from aiohttp import web
 from cryptography.x509 import load_pem_x509_certificate
 
-from controlplane.certificates import Authority
+from controlplane.certificates import Authority, KeyPair
 from inferencekey_operator import authentication, execplugin
 from inferencekey_operator.cluster import Cluster, ClusterError
-from inferencekey_operator.official import incluster_config
+from inferencekey_operator.official import incluster_config, kube_config
 from inferencekey_operator.proxies import Proxies
 
 API_VERSION = "client.authentication.k8s.io/v1"
@@ -111,7 +111,14 @@ class Plugin:
         handed: dict[str, str] = {"token": token}
         if expires_at is not None:
             handed["expirationTimestamp"] = datetime.fromtimestamp(expires_at, UTC).isoformat()
-        credential = {"apiVersion": API_VERSION, "kind": "ExecCredential", "status": handed}
+        self._prints(handed, after)
+
+    def hands_out_certificate(self, pair: KeyPair) -> None:
+        """With its key, as some do instead of a token."""
+        self._prints({"clientCertificateData": pair.certificate, "clientKeyData": pair.key})
+
+    def _prints(self, status: dict[str, str], after: str = "") -> None:
+        credential = {"apiVersion": API_VERSION, "kind": "ExecCredential", "status": status}
         self.does(f"{after}\nprint({json.dumps(credential)!r})")
 
     @property
@@ -440,6 +447,24 @@ async def test_a_client_certificate_that_is_replaced_is_used_for_new_connections
             replaced(key, serials[1][0].key)
             await until_it_is_taken(cluster)
             assert cluster.authentication.trouble == ""
+
+
+async def test_a_plugin_may_hand_out_certificates(plugin: Plugin, access: Access, tmp_path: Path) -> None:
+    """The next one is used within the request that was refused; no key of either stays in a file."""
+    authority = Authority()
+    first, second = authority.client("me"), authority.client("me")
+    kubernetes = Kubernetes({serial(first.certificate)})
+    (tmp_path / "ca.crt").write_text(authority.certificate)
+    async with kubernetes.serving(tls_of(authority, authority, tmp_path)) as port:
+        plugin.hands_out_certificate(first)
+        access.write(plugin.user, f"https://127.0.0.1:{port}", **{"certificate-authority": "ca.crt"})
+        async with access.connected() as cluster:
+            assert await outcome(cluster) == 200
+            kubernetes.taken = {serial(second.certificate)}
+            plugin.hands_out_certificate(second)
+            assert await outcome(cluster) == 200
+    assert kubernetes.seen[-2:] == [serial(first.certificate), serial(second.certificate)]
+    assert kube_config._temp_files == {}
 
 
 def serial(certificate: str) -> str:

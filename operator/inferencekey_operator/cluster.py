@@ -118,7 +118,7 @@ class Cluster:
         self.server: str = configuration.host
 
     @classmethod
-    async def connect(cls, proxies: Proxies) -> Cluster:
+    async def connect(cls, proxies: Proxies | None = None) -> Cluster:
         """The cluster of the current kubeconfig or, where there is none, the one this process runs in."""
         found, source = await login.first()
         return cls(found.configuration, proxies, Authentication(found, source))

@@ -213,14 +213,14 @@ async def test_a_list_that_is_none_is_trouble_on_the_way() -> None:
             _: Any = [page async for page in cluster.pages("/api/v1/things")]
 
 
-async def test_a_plugin_for_credentials_that_fails_is_trouble_on_the_way() -> None:
-    """Its exceptions are of any kind, and may end no watch."""
+async def test_whatever_goes_wrong_with_credentials_is_trouble_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exceptions there are of any kind, and may end no watch."""
     async with answering(sends(response(b"{}"))) as (cluster, _):
 
         async def fails(*_: Any) -> None:
             raise RuntimeError("no credentials today")
 
-        cluster._configuration.refresh_api_key_hook = fails
+        monkeypatch.setattr(cluster.authentication, "current", fails)
         with pytest.raises(ClusterError, match="no credentials today"):
             await cluster.request("GET", "/api/v1/things")
 

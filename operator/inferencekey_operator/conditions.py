@@ -7,7 +7,7 @@ written whole, and are stamped here and nowhere else. Nothing in a status change
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
@@ -242,6 +242,22 @@ def _show(value: Any) -> str | None:
         return None
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
     return excerpt(text, MOST_VALUE_CHARACTERS)
+
+
+def unechoed(status: WorkloadStatus, blank: Callable[[str], str]) -> WorkloadStatus:
+    """`status` with `blank` applied to whatever the platform may have worded."""
+
+    def shown(text: str | None) -> str | None:
+        return None if text is None else blank(text)
+
+    drift, readiness = status.drift, status.readiness
+    fields = tuple(replace(each, declared=shown(each.declared), live=shown(each.live)) for each in drift.fields)
+    return replace(
+        status,
+        conditions=tuple(replace(each, message=blank(each.message)) for each in status.conditions),
+        drift=replace(drift, fields=fields),
+        readiness=replace(readiness, step=shown(readiness.step), message=shown(readiness.message)),
+    )
 
 
 def _task_type_message(workload: Workload, plan: Plan) -> str:

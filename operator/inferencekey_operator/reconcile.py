@@ -312,6 +312,8 @@ class Reconciler:
         self, workload: Workload, observed: Observed, live: LiveWorkload
     ) -> OperatorError | ClusterError | None:
         """The endpoint's ConfigMap; what stood in its way does not keep the status from being written."""
+        if observed.roster.echoes.within(live.model_name):
+            live = replace(live, model_name="")  # is then not handed on
         try:
             await self._world.publication.publish(workload, observed.identity, live)
         except (OperatorError, ClusterError) as error:

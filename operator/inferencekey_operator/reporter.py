@@ -1,8 +1,11 @@
-"""Writes statuses, and only where one differs from what stands; and tells the Events that go with them."""
+"""Writes statuses, and only where one differs from what stands; and tells the Events that go with them.
+
+What they quote of the platform's rows is blanked here where it echoes the token.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +15,8 @@ from inferencekey_operator.announcements import Announcement
 from inferencekey_operator.cluster import Body, Cluster
 from inferencekey_operator.conditions import Report
 from inferencekey_operator.events import Recorder
+from inferencekey_operator.inferencekey.echoes import Echoes
+from inferencekey_operator.keys import Key
 from inferencekey_operator.merge_patch import merge_patch
 from inferencekey_operator.status import WorkloadStatus
 from inferencekey_operator.store import Store, key_of
@@ -21,9 +26,16 @@ from inferencekey_operator.workload import Workload
 class Reporter:
     """The one place that writes to a Workload in Kubernetes."""
 
-    def __init__(self, cluster: Cluster, store: Store, recorder: Recorder, operator: str | None = None) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        store: Store,
+        recorder: Recorder,
+        operator: str | None = None,
+        echoes: Callable[[Key], Echoes] = lambda key: Echoes(""),
+    ) -> None:
         self._cluster, self._store, self._recorder = cluster, store, recorder
-        self._operator = operator
+        self._operator, self._echoes = operator, echoes
 
     async def report(self, workload: Workload, report: Report, told: Iterable[Announcement] = ()) -> Workload:
         """Write the status that `report` comes to, if it differs; the Workload as it stands then."""
@@ -39,6 +51,7 @@ class Reporter:
     async def _write(self, workload: Workload, wanted: WorkloadStatus) -> Workload:
         if wanted == workload.status and not workload.unreadable:  # mostly so: nothing is spelled out to be compared
             return workload
+        wanted = conditions.unechoed(wanted, self._echoes(workload.key).blank)
         if workload.vanished:
             left = replace(workload, status=wanted)
             self._store.keep_the_vanished(left, self._store.memory(workload.key))
@@ -53,7 +66,8 @@ class Reporter:
         for announcement in told:
             if announcement not in memory.told:
                 memory.told |= {announcement}
-                self._recorder.workload(workload, announcement.reason, announcement.note, warning=announcement.warning)
+                note = self._echoes(workload.key).blank(announcement.note)
+                self._recorder.workload(workload, announcement.reason, note, warning=announcement.warning)
 
     async def add_finalizer(self, workload: Workload) -> Workload:
         """The write-ahead record of a creation."""

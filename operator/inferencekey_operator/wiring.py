@@ -91,7 +91,7 @@ def wire(settings: Settings, cluster: Cluster, *, egress: Egress | None = None, 
         World(
             settings=settings,
             store=store,
-            reporter=Reporter(cluster, store, recorder, leadership.operator),
+            reporter=Reporter(cluster, store, recorder, leadership.operator, rosters.echoes),
             secrets=secrets,
             namespace_policies=namespaces.policies.get,
             rosters=rosters,

@@ -16,9 +16,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from hostile.echoed import ENCODINGS, found
 from hostile.environment import GIVEN, PRINTED, plugin_is_read, proxies_are_read
 from hostile.look import ALLOWED, look_is_taken
-from hostile.material import Document, mutated, spoiled, texts, values
+from hostile.material import Document, mutated, spoiled, texts, values, written
 from hostile.shown import fit, hidden, loose, parsed, sent
 from hostile.valid import ANSWERS, EVENT, STATUS, STREAMS, bodies, rows, secrets
 from inferencekey_operator.credentials import credential, origin, with_remedy
@@ -26,6 +27,7 @@ from inferencekey_operator.errors import ConfigurationError, PlatformFailure
 from inferencekey_operator.inferencekey import wire
 from inferencekey_operator.inferencekey.answers import LONGEST_WAIT, Operation, retry_after
 from inferencekey_operator.inferencekey.client import checked_base_url
+from inferencekey_operator.inferencekey.echoes import Echoes
 from inferencekey_operator.inferencekey.readiness import EventParser, Phase, parse_phase
 from inferencekey_operator.keys import Key
 from inferencekey_operator.logs import about, formatter
@@ -143,6 +145,23 @@ def status_is_read(stored: Document) -> None:
     assert patch is None or set(unreadable) <= set(patch)
 
 
+def echo_is_blanked(given: tuple[bytes, str, str, str]) -> None:
+    """An answer, a row and an event that repeat the token in some encoding: none of them shows its secret."""
+    answer, before, encoding, after = given
+    text = f"{before}{ENCODINGS[encoding](TOKEN)}{after}"
+    echoes = Echoes(TOKEN)
+    said = answer.replace(b"No.", json.dumps(text).encode()[1:-1]).decode("utf-8", "replace")
+    error = wire.failure(422, {}, echoes.blank(said).encode(), operation="update")
+    phase = parse_phase(json.dumps({"phase": "error", "step": text, "message": text}), echoes)
+    rows = [{"id": text, "slug": "a"}, {"id": "wl_1", "slug": text}]
+    listing = wire.Reader(lambda: echoes).read(json.dumps(rows).encode())
+    told = [error.message, *(f"{row.id} {row.slug}" for row in listing.workloads)]
+    if phase is not None:
+        told += phase.phase, phase.step or "", phase.message or ""
+    for shown in told:
+        assert not found(shown), shown
+
+
 TARGETS: dict[str, Target] = {
     "secret": Target(secrets(), secret_is_read),
     "url": Target(texts() | texts().map(lambda text: f"https://{text}"), url_is_read),
@@ -153,6 +172,15 @@ TARGETS: dict[str, Target] = {
     "plugin": Target(PRINTED, plugin_is_read),
     "proxies": Target(GIVEN, proxies_are_read),
     "status": Target(mutated(STATUS) | values(), status_is_read),
+    "echo": Target(
+        st.tuples(
+            mutated({"error": {"code": "bad", "message": "No."}}).map(written),
+            texts().map(lambda text: text[:40]),
+            st.sampled_from(sorted(ENCODINGS)),
+            texts().map(lambda text: text[:40]),
+        ).filter(lambda it: not found(f"{it[0].decode()}{it[1]}{it[3]}")),
+        echo_is_blanked,
+    ),
     "look": Target(
         st.tuples(
             bodies(st.none() | st.just(STATUS) | mutated(STATUS)), rows(), st.sampled_from(OnDrift), mutated(EVENT)

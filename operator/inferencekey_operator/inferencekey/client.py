@@ -2,7 +2,7 @@
 
 Decides how a call travels (connections, limits of time and size) and whether a call that was lost may have
 been carried out. Whether, when and how often to call is the caller's. Must not know Kubernetes; keeps no
-token, and shows none in an error.
+token, and shows none in an error: whatever an answer that is no success echoes of it is blanked before it is read.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import httpx
 from inferencekey_operator.errors import ConfigurationError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey import wire
 from inferencekey_operator.inferencekey.answers import WRITES, Operation
+from inferencekey_operator.inferencekey.echoes import Echoes
 from inferencekey_operator.inferencekey.egress import Egress, Transport
 from inferencekey_operator.inferencekey.lines import Lines
 from inferencekey_operator.inferencekey.measured import measured
@@ -191,7 +192,7 @@ class PlatformClient:
         """
         path = wire.workloads_path(project)
         call = Call("create", "POST", path, token, project, _encoded(body), trace=self._permitted)
-        return wire.parse_workload(await self._json(call, self._write_deadline, ANSWER_LIMIT))
+        return wire.parse_workload(await self._json(call, self._write_deadline, ANSWER_LIMIT), Echoes(token))
 
     async def update(self, token: str, workload_id: str, body: Mapping[str, Any]) -> wire.LiveWorkload:
         """Change the fields in `body` and return the workload as it is now.
@@ -202,7 +203,7 @@ class PlatformClient:
         """
         path = wire.workload_path(workload_id)
         call = Call("update", "PATCH", path, token, content=_encoded(body), trace=self._permitted)
-        return wire.parse_workload(await self._json(call, self._write_deadline, ANSWER_LIMIT))
+        return wire.parse_workload(await self._json(call, self._write_deadline, ANSWER_LIMIT), Echoes(token))
 
     async def delete(self, token: str, workload_id: str) -> Deleted:
         """Delete a workload; one that is gone already is no error.
@@ -304,9 +305,10 @@ def expect_type(response: httpx.Response, call: Call) -> None:
     """Refuse an answer that says it is not what was asked for, but the login page, say, of a proxy."""
     found = response.headers.get("content-type", call.accept).partition(";")[0].strip().lower()
     if found != call.accept:
+        shown = excerpt(Echoes(call.token).blank(found), 64)
         raise PlatformFailure(
             Reason.PLATFORM_ERROR,
-            f'The answer is of type "{excerpt(found, 64)}" and not {call.accept}: it is not the platform\'s. '
+            f'The answer is of type "{shown}" and not {call.accept}: it is not the platform\'s. '
             "Check that the base URL is the platform's; retried by itself.",
             status=response.status_code,
             uncertain=call.operation in WRITES,
@@ -401,10 +403,12 @@ async def unpacked(response: httpx.Response) -> AsyncGenerator[bytes, None]:
 async def _expect_success(response: httpx.Response, call: Call) -> None:
     if response.is_success:
         return
+    echoes = Echoes(call.token)
+    said = (await _beginning(response)).decode("utf-8", "replace")
     raise wire.failure(
         response.status_code,
-        response.headers,
-        await _beginning(response),
+        {name.lower(): echoes.blank(value) for name, value in response.headers.items()},
+        echoes.blank(said).encode(),
         operation=call.operation,
         project=call.project,
         token=public_id(call.token),

@@ -19,6 +19,7 @@ import httpx
 from inferencekey_operator.errors import Actor, PlatformFailure, Reason
 from inferencekey_operator.inferencekey import wire
 from inferencekey_operator.inferencekey.client import EVENTS, Call, answered, checked_base_url, expect_type, unpacked
+from inferencekey_operator.inferencekey.echoes import Echoes
 from inferencekey_operator.inferencekey.lines import Lines
 from inferencekey_operator.redaction import excerpt
 
@@ -118,19 +119,25 @@ class EventParser:
         return event
 
 
-def parse_phase(data: str) -> Phase | None:
-    """Read an event's data; None where it names no phase."""
+def parse_phase(data: str, echoes: Echoes | None = None) -> Phase | None:
+    """Read an event's data, without the `echoes` in it; None where it names no phase."""
     try:
         event = json.loads(data)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(event, dict) or not _shown(event.get("phase"), 64):
+    if not isinstance(event, dict):
+        return None
+    phase, step, message = (
+        _shown(echoes.blank(said) if echoes and isinstance(said := event.get(key), str) else event.get(key), limit)
+        for key, limit in (("phase", 64), ("step", 64), ("message", TEXT_LIMIT))
+    )
+    if not phase:
         return None
     elapsed = event.get("elapsed_ms")
     return Phase(
-        phase=_shown(event["phase"], 64) or "",
-        step=_shown(event.get("step"), 64),
-        message=_shown(event.get("message"), TEXT_LIMIT),
+        phase=phase,
+        step=step,
+        message=message,
         elapsed_ms=int(elapsed) if isinstance(elapsed, int | float) and 0 <= elapsed < 2**53 else 0,
     )
 
@@ -159,15 +166,16 @@ async def phases(
     timeout = httpx.Timeout(_TO_CONNECT, read=silence)
     async with answered(lines, checked_base_url(base_url), call, None, timeout) as response:
         expect_type(response, call)
+        echoes = Echoes(token)
         async with aclosing(_events(response)) as events:
-            phase = await _first_phase(events, first_word)
+            phase = await _first_phase(events, echoes, first_word)
             while phase is not None:
                 try:
                     yield phase
                 finally:
                     if phase.terminal:
                         await _read_to_the_end(events)
-                phase = await _next_phase(events)
+                phase = await _next_phase(events, echoes)
 
 
 async def follow(
@@ -203,17 +211,17 @@ async def follow(
         failed += 1
 
 
-async def _first_phase(events: AsyncGenerator[str, None], within: float) -> Phase | None:
+async def _first_phase(events: AsyncGenerator[str, None], echoes: Echoes, within: float) -> Phase | None:
     try:
         async with asyncio.timeout(within):
-            return await _next_phase(events)
+            return await _next_phase(events, echoes)
     except TimeoutError:
         return None
 
 
-async def _next_phase(events: AsyncGenerator[str, None]) -> Phase | None:
+async def _next_phase(events: AsyncGenerator[str, None], echoes: Echoes) -> Phase | None:
     async for data in events:
-        if phase := parse_phase(data):
+        if phase := parse_phase(data, echoes):
             return phase
     return None
 

@@ -23,6 +23,7 @@ from weakref import WeakValueDictionary
 
 from inferencekey_operator.errors import Actor, OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.client import Deleted, ListAnswer
+from inferencekey_operator.inferencekey.echoes import Echoes
 from inferencekey_operator.inferencekey.own_writes import OwnWrites
 from inferencekey_operator.inferencekey.readiness import Phase
 from inferencekey_operator.inferencekey.wire import LiveWorkload, Reader
@@ -143,7 +144,7 @@ class Roster:
         self._places = asyncio.Semaphore(WRITES)
         self._rows: dict[str, LiveWorkload] = {}
         self._by_slug: dict[str, str] = {}
-        self._reader = Reader()
+        self._reader = Reader(lambda: Echoes(token))
         self._digest: bytes | None = None
         self._flight: asyncio.Task[None] | None = None
         self._duration = 0.0
@@ -195,6 +196,11 @@ class Roster:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    @property
+    def echoes(self) -> Echoes:
+        """Blanks what a row echoes of the token, before it is shown: rows are kept as they came, to be compared."""
+        return Echoes(self._token)
 
     def by_id(self, workload_id: str) -> LiveWorkload | None:
         """The row with this id."""
@@ -532,6 +538,11 @@ class Rosters:
         """The roster that `user` uses."""
         name = self._used.get(user)
         return self._rosters.get(name) if name else None
+
+    def echoes(self, user: Hashable) -> Echoes:
+        """What blanks the token that `user` calls with."""
+        roster = self.of(user)
+        return Echoes("") if roster is None else roster.echoes
 
     def __iter__(self) -> Iterator[Roster]:
         return iter(tuple(self._rosters.values()))

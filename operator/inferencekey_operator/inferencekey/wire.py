@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -22,6 +22,7 @@ import msgspec
 
 from inferencekey_operator.errors import PlatformFailure, Reason
 from inferencekey_operator.inferencekey.answers import failure
+from inferencekey_operator.inferencekey.echoes import Echoes
 from inferencekey_operator.inferencekey.pieces import elements, members, texts
 
 __all__ = [
@@ -129,10 +130,14 @@ class Reader:
 
     A row whose bytes are those of a row of the list before is that row, the same object: of ten thousand, few change
     from one list to the next, and reading all of them would keep everybody waiting for a third of a second.
+
+    `echoes` makes what tells whether a row's id, slug or project shows the secret of the token that it was asked with:
+    such a row counts as one that cannot be read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, echoes: Callable[[], Echoes] = lambda: Echoes("")) -> None:
         self._known: dict[bytes, LiveWorkload] = {}
+        self._echoes = echoes
 
     def read(self, body: bytes) -> Listing:
         """As `read_list`, which it raises the same errors as."""
@@ -141,9 +146,19 @@ class Reader:
         if pieces is None:  # beyond the fast reader: the patient one reads it, or tells what is wrong
             pieces = _cut(body)
         before, self._known = self._known, {}
-        return _listing([self._read(piece, before) for piece in pieces])
+        return _listing(self._without_echoes([self._read(piece, before) for piece in pieces], before))
 
-    def _read(self, piece: msgspec.Raw | bytes, before: Mapping[bytes, LiveWorkload]) -> LiveWorkload | _Taken:
+    def _without_echoes(self, read: list[_Read], before: Mapping[bytes, LiveWorkload]) -> list[_Read]:
+        """All new rows are searched in one go, since almost never anything is found."""
+        former = set(map(id, before.values()))
+        new = [each for each in read if isinstance(each, LiveWorkload) and id(each) not in former]
+        if not new or not (echoes := self._echoes()).within("\n".join(map(_names, new))):
+            return read
+        echoed = {id(workload) for workload in new if echoes.within(_names(workload))}
+        self._known = {digest: row for digest, row in self._known.items() if id(row) not in echoed}
+        return [_Taken(each.slug) if id(each) in echoed else each for each in read]
+
+    def _read(self, piece: msgspec.Raw | bytes, before: Mapping[bytes, LiveWorkload]) -> _Read:
         digest = blake2b(piece, digest_size=16).digest()
         found = before.get(digest) or _row(bytes(piece))
         if isinstance(found, LiveWorkload):
@@ -151,8 +166,8 @@ class Reader:
         return found
 
 
-def parse_workload(body: bytes) -> LiveWorkload:
-    """Read the answer to a create or an update.
+def parse_workload(body: bytes, echoes: Echoes | None = None) -> LiveWorkload:
+    """Read the answer to a create or an update; one whose id or slug is one of the `echoes` counts as none.
 
     Raises:
         PlatformFailure: `PlatformError`, uncertain, when it is no workload: the write was accepted though.
@@ -160,6 +175,8 @@ def parse_workload(body: bytes) -> LiveWorkload:
     try:
         _refuse_the_endless(body)
         workload = _workload(_decode(body))
+        if workload is not None and echoes is not None and echoes.within(_names(workload)):
+            workload = None
     except PlatformFailure as error:
         raise PlatformFailure(error.reason, error.message, uncertain=True) from None
     if workload is None or workload.unread:
@@ -239,7 +256,10 @@ class _Taken:
     slug: str | None
 
 
-def _row(piece: bytes) -> LiveWorkload | _Taken:
+_Read: TypeAlias = LiveWorkload | _Taken
+
+
+def _row(piece: bytes) -> _Read:
     """One row out of its bytes; of one that no reader takes, what its strings say of whose it is.
 
     Where they say nothing, it may be any workload, so that a list with it lacks nothing for sure.
@@ -256,7 +276,7 @@ def _row(piece: bytes) -> LiveWorkload | _Taken:
     return _workload(row) or _Taken(_slug(row))
 
 
-def _listing(read: Sequence[LiveWorkload | _Taken]) -> Listing:
+def _listing(read: Sequence[_Read]) -> Listing:
     kept = tuple(each for each in read if isinstance(each, LiveWorkload))
     lost = [each.slug for each in read if isinstance(each, _Taken)]
     return Listing(kept, len(lost), frozenset(slug for slug in lost if slug))
@@ -324,6 +344,11 @@ def _workload(row: Json) -> LiveWorkload | None:
         deleted=bool(row.get("deleted_at")),
         unread=unread,
     )
+
+
+def _names(workload: LiveWorkload) -> str:
+    """What is told of a workload wherever it is spoken of."""
+    return f"{workload.id} {workload.slug} {workload.project_slug}"
 
 
 def _beyond_reason(configuration: dict[str, Any]) -> bool:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from datetime import datetime
 from importlib.metadata import version
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -22,6 +22,7 @@ import aiohttp
 from inferencekey_operator import login
 from inferencekey_operator.authentication import Authentication
 from inferencekey_operator.inferencekey.answers import retry_after
+from inferencekey_operator.intake import read_event, read_page, read_workload
 from inferencekey_operator.login import Login
 from inferencekey_operator.metrics import NONE, OTHER, WRITES
 from inferencekey_operator.official import client
@@ -33,7 +34,10 @@ MANAGER = "inferencekey-operator"
 STATUS_MANAGER = "inferencekey-operator-status"
 CONNECTIONS = 32
 """For requests. TLS takes a tenth of a MiB for each, and an API server that is slow is not faster with more."""
-PAGE = 250
+FIRST_PAGE, PAGE = 25, 250
+"""Objects of a list that are asked for at once: few at first, and more as long as they are small."""
+PAGE_BYTES = 8 * 1024 * 1024
+"""What is read of a page: if it has more, fewer objects are asked for. No object has more."""
 MERGE = "application/merge-patch+json"
 BETWEEN_WATCHES = 1.0
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -47,6 +51,7 @@ _VERBS = {"POST": "create", "PATCH": "patch", "PUT": "update", "DELETE": "delete
 _WRITTEN = frozenset({PLURAL, f"{PLURAL}/status", "configmaps", "events", "leases"})
 
 Body = dict[str, Any]
+_Read = TypeVar("_Read")
 
 
 class ClusterError(Exception):
@@ -84,6 +89,13 @@ class ClusterError(Exception):
     def terminating(self) -> bool:
         """The namespace is going away, and takes no new objects."""
         return self.status == 403 and "because it is being terminated" in str(self)
+
+
+class _TooLargeError(ClusterError):
+    """The answer has more bytes than are read of it."""
+
+    def __init__(self) -> None:
+        super().__init__(0, f"the answer has more than {PAGE_BYTES} bytes")
 
 
 class Cluster:
@@ -185,6 +197,20 @@ class Cluster:
         **query: str,
     ) -> Body:
         """One request; the answer's JSON. Raises ClusterError."""
+        read = _readers(path)[method == "GET"]  # single Workloads are written, and read in no other way than listed
+        return await self._request(method, path, read, body=body, content_type=content_type, accept=accept, **query)
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        read: Callable[[bytes], _Read],
+        *,
+        body: Any = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+        **query: str,
+    ) -> _Read:
         code = NONE
         headers = {"Accept": accept}
         data = None
@@ -202,11 +228,11 @@ class Cluster:
                 headers=headers,
                 timeout=aiohttp.ClientTimeout(total=30),
             ) as response:
-                answer = await response.read()
                 code = str(response.status)
+                answer = await _whole(response)
                 if response.status >= 300:
                     raise _refusal(response, answer)
-                return _object(answer)
+                return read(answer)
         except Exception as error:  # those of aiohttp, and of whatever plugin hands out credentials
             raise _unanswered(error) from error
         finally:
@@ -215,9 +241,19 @@ class Cluster:
 
     async def pages(self, path: str, *, accept: str = "application/json", **query: str) -> AsyncIterator[Body]:
         """A list, page by page."""
-        query = {**query, "limit": str(PAGE)}
+        limit, read = FIRST_PAGE, _readers(path)[1]
         while True:
-            page = await self.request("GET", path, accept=accept, **query)
+            query["limit"] = str(limit)
+            try:
+                size, page = await self._request(
+                    "GET", path, lambda answer: (len(answer), read(answer)), accept=accept, **query
+                )
+            except _TooLargeError:
+                if limit == 1:
+                    raise
+                limit = max(limit // 8, 1)
+                continue
+            limit = min(2 * limit, PAGE) if 4 * size < PAGE_BYTES else limit
             if "items" not in page or "resourceVersion" not in page.get("metadata", {}):
                 raise ClusterError(0, "the answer to a list is none")
             page["items"] = page["items"] or []  # metadata alone of nothing is null
@@ -245,8 +281,9 @@ class Cluster:
             ) as response:
                 if response.status >= 300:
                     raise _refusal(response, await response.read())
-                async for line in response.content:
-                    yield _event(line)
+                read = _readers(path)[2]
+                async for line in lines(response.content):
+                    yield _event(read(line))
         except Exception as error:  # those of aiohttp, and of whatever plugin hands out credentials
             raise _unanswered(error) from error
 
@@ -441,9 +478,43 @@ def _object(answer: bytes) -> Body:
     return parsed
 
 
-def _event(line: bytes) -> Body:
-    """One line of a watch: something that happened to an object, which tells how far the watch has got."""
-    event = _object(line)
+async def _whole(response: aiohttp.ClientResponse) -> bytes:
+    """The answer, if it is not larger than what is read of a page."""
+    answer = bytearray()
+    async for chunk in response.content.iter_any():
+        answer += chunk
+        if len(answer) > PAGE_BYTES:
+            raise _TooLargeError
+    return bytes(answer)
+
+
+async def lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """The lines of a stream, however long they are: aiohttp's own end at 128 KiB, and objects have up to 1.5 MB."""
+    line = bytearray()
+    async for chunk in content.iter_any():
+        *ended, rest = chunk.split(b"\n")
+        for end in ended:
+            line += end
+            if line:
+                yield bytes(line)
+            line.clear()
+        line += rest
+    if line:
+        yield bytes(line)
+
+
+_Reader = Callable[[bytes], Body]
+
+
+def _readers(path: str) -> tuple[_Reader, _Reader, _Reader]:
+    """What reads an object, a page and an event of what is at `path`."""
+    if f"/{PLURAL}/" in f"{path}/" and path.startswith(f"/apis/{GROUP}/"):
+        return read_workload, read_page, read_event
+    return _object, _object, _object
+
+
+def _event(event: Body) -> Body:
+    """Something that happened to an object, which tells how far the watch has got."""
     found = event.get("object")
     if not isinstance(found, dict):
         raise ValueError("a watch event has no object")

@@ -9,16 +9,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from inferencekey_operator import metrics
 from inferencekey_operator.cluster import ClusterError
+from inferencekey_operator.damping import WAITS, Damper
 from inferencekey_operator.deletion import Deletion, was_abandoned
+from inferencekey_operator.endpoint import config_map_name
 from inferencekey_operator.errors import Actor, OperatorError, Reason
 from inferencekey_operator.inferencekey.roster import Roster
 from inferencekey_operator.keys import Key
@@ -27,7 +30,7 @@ from inferencekey_operator.logs import about
 from inferencekey_operator.observe import settled, stake
 from inferencekey_operator.reconcile import Reconciler
 from inferencekey_operator.store import Memory, key_of, pending_creation
-from inferencekey_operator.workload import Workload, stays
+from inferencekey_operator.workload import ON_DRIFT, Workload, stays
 from inferencekey_operator.workqueue import WorkQueue
 from inferencekey_operator.world import AskedAgainError, Term, Terms, World
 
@@ -59,6 +62,7 @@ class Controller:
         """Who comes back as soon as the platform answers for a project again, however long the own wait is; for as long
         as that roster is used, which ends with its token."""
         self._seen_at_work: set[Key] = set()
+        self._damper = Damper()
         self._world: World | None = None
 
     def wire(self, world: World) -> None:
@@ -129,10 +133,32 @@ class Controller:
                 stake(self.world, workload)
             if self.terms.foreign(key):
                 self._wake_rivals(key)
-            if self.queue.working(key):
-                self._seen_at_work.add(key)
+            if workload is not None and _only_annotated(before, workload):
+                what = f"The annotations of Workload {workload.name} are"
+                self._damped(key, partial(self._look_at, key, urgent), what, workload)
             else:
-                self.queue.add(key, urgent=urgent)
+                self._look_at(key, urgent)
+
+    def _look_at(self, key: Key, urgent: bool) -> None:
+        if self.queue.working(key):
+            self._seen_at_work.add(key)
+        else:
+            self.queue.add(key, urgent=urgent)
+
+    def _damped(self, thing: Hashable, action: Callable[[], None], what: str, concerned: Workload | None) -> None:
+        """`action` now or, where something changes again and again, in its time; that is told once, by one Event about
+        one of those who are concerned.
+        """
+
+        def report() -> None:
+            if concerned is not None and self.terms.ours(concerned.key):
+                note = (
+                    f"{what} changed again and again. The operator follows at growing intervals of up to "
+                    f"{WAITS[-1]:.0f} seconds until a minute passes without a change"
+                )
+                self.world.recorder.workload(concerned, Reason.CONTESTED, note, warning=True)
+
+        self._damper.act(thing, action, report)
 
     async def workloads_listed(
         self, everything: AsyncIterator[Mapping[str, Any]], namespace: str | None = None
@@ -170,8 +196,8 @@ class Controller:
         self.world.serving.forget(key)
         self.world.rosters.leave(key)
         self.world.claims.release(key, self._settles_at(workload, memory) if workload is not None else None)
-        if workload is not None:
-            self._see_to_the_abandoned(workload, memory, after)
+        if workload is None or not self._see_to_the_abandoned(workload, memory, after):
+            self.world.secrets.release(key)
 
     def _settles_at(self, workload: Workload, memory: Memory) -> float | None:
         """Of a Workload that went while a creation of it may be under way: when whoever is next may create."""
@@ -183,14 +209,15 @@ class Controller:
     def _acts_for(self, key: Key) -> bool:
         return self.terms.of(key.namespace).began < float("inf")
 
-    def _see_to_the_abandoned(self, workload: Workload, memory: Memory, after: float = 0.0) -> None:
+    def _see_to_the_abandoned(self, workload: Workload, memory: Memory, after: float = 0.0) -> bool:
         """Where somebody removed our finalizer, what it held back is done without the object."""
         if not self._acts_for(workload.key) or not was_abandoned(workload, memory):
-            return
+            return False
         left = replace(workload, vanished=True, deletion_timestamp=workload.deletion_timestamp or datetime.now(UTC))
         memory.deleting_since = memory.deleting_since or asyncio.get_running_loop().time()
         self.world.store.keep_the_vanished(left, memory)
         self.queue.add_after(left.key, after, urgent=True)
+        return True
 
     def _tell_the_loss(self, workload: Workload) -> None:
         """Once, when its turn comes."""
@@ -207,22 +234,29 @@ class Controller:
 
     def secret_changed(self, secret: Key) -> None:
         """A Secret came, was rotated or went."""
-        for workload in self.world.store:
-            ref = workload.spec.token_secret_ref
-            if (workload.namespace, ref.name) == secret:
-                self._wake(workload)
+
+        def users() -> list[Workload]:
+            each = (workload for workload in self.world.store if workload.namespace == secret.namespace)
+            return [workload for workload in each if workload.spec.token_secret_ref.name == secret.name]
+
+        self._damped(secret, lambda: self._wake(users()), f"Secret {secret.name} is", next(iter(users()), None))
 
     def config_map_changed(self, owner: str) -> None:
         """The ConfigMap of the Workload with this uid was edited or deleted."""
         key = self.world.store.key_of_uid(owner)
-        if key is not None:
-            self.queue.add(key, urgent=True)
+        workload = self.world.store.get(key) if key is not None else None
+        if workload is not None:
+            what = f"ConfigMap {config_map_name(workload)} is"
+            self._damped(owner, partial(self.queue.add, workload.key, urgent=True), what, workload)
 
     def namespace_changed(self, namespace: str) -> None:
         """A Namespace states another drift policy."""
-        for workload in self.world.store:
-            if workload.namespace == namespace:
-                self._wake(workload)
+
+        def members() -> list[Workload]:
+            return [workload for workload in self.world.store if workload.namespace == namespace]
+
+        what = f"The annotation {ON_DRIFT} of Namespace {namespace} is"
+        self._damped(("Namespace", namespace), lambda: self._wake(members()), what, next(iter(members()), None))
 
     def rows_changed(self, roster: Roster, slugs: Iterable[str]) -> None:
         """A list showed workloads that are new, gone or different."""
@@ -279,10 +313,11 @@ class Controller:
     def _step(self) -> None:
         self.round_at = asyncio.get_running_loop().time()
 
-    def _wake(self, workload: Workload) -> None:
-        if self.terms.foreign(workload.key):
-            stake(self.world, workload)
-        self.queue.add(workload.key, urgent=True)
+    def _wake(self, workloads: Iterable[Workload]) -> None:
+        for workload in workloads:
+            if self.terms.foreign(workload.key):
+                stake(self.world, workload)
+            self.queue.add(workload.key, urgent=True)
 
     def _wake_rivals(self, key: Key) -> None:
         """What another replica did for its Workload may be the end of what ours waits for, or the reason to wait."""
@@ -389,3 +424,12 @@ class Controller:
         level = logging.DEBUG if expected else logging.WARNING
         log.log(level, "%s: Kubernetes refused: %s", key, error, extra=about(key))
         self.queue.retry(key, at_least=error.retry_after or 0.0)
+
+
+def _only_annotated(before: Workload | None, now: Workload) -> bool:
+    """Whether nothing but annotations of ours differs: what is declared, and its end, is never waited with."""
+    return (
+        before is not None
+        and before.annotations != now.annotations
+        and (before.uid, before.generation, before.deleting) == (now.uid, now.generation, now.deleting)
+    )

@@ -19,6 +19,7 @@ from inferencekey_operator.redaction import excerpt, printable, within_bytes
 from inferencekey_operator.rules import CANONICAL_SLUG, CREDENTIAL
 from inferencekey_operator.workload import RECONCILE_REQUESTED_AT, Workload
 
+TOKEN_KEY = "INFERENCEKEY_SDK_TOKEN"  # noqa: S105 - the name of a key
 PROJECT_KEY = "INFERENCEKEY_PROJECT"
 BASE_URL_KEY = "INFERENCEKEY_BASE_URL"
 
@@ -29,6 +30,11 @@ OF_THE_TOKEN = frozenset(
 
 LONGEST_PROJECT = 253
 """Characters of a project's slug, as in `spec.project`: the schema cannot look into a Secret."""
+
+LONGEST_VALUE = 1024
+"""Bytes of a value in a Secret: a token has 80, and an address fewer than this."""
+TOO_LONG = "\x00too long"
+"""Stands in the place of a longer one, which is not kept."""
 
 _MOST_QUOTED = 64
 """Characters of a value in a message."""
@@ -158,6 +164,12 @@ def origin(url: str) -> str:
 def _token(workload: Workload, secret: Mapping[str, str]) -> str:
     ref = workload.spec.token_secret_ref
     token = secret.get(ref.key, "").strip()
+    if token == TOO_LONG:
+        raise ConfigurationError(
+            Reason.TOKEN_MALFORMED,
+            f"Key {ref.key} of Secret {ref.name} holds more than {LONGEST_VALUE:,} bytes, and a token has 80. Copy the "
+            "token again: " + _patch(workload, ref.key, "<your ik_sdk_ token>"),
+        )
     if not token:
         raise ConfigurationError(
             Reason.SECRET_KEY_NOT_FOUND,
@@ -207,6 +219,8 @@ def _project(workload: Workload, secret: Mapping[str, str]) -> str:
 
 def _quoted(text: str) -> str:
     """The beginning of `text` in quotes; never what may be a token, even a token that is cut, split or misspelled."""
+    if text == TOO_LONG:
+        return f"more than {LONGEST_VALUE:,} bytes"
     if _MAY_BE_TOKEN.search("".join(printable(text[:_MOST_READ]).split())):
         return "what looks like a token"
     return f'"{within_bytes(excerpt(text, _MOST_QUOTED), _MOST_QUOTED_BYTES)}"'

@@ -21,6 +21,7 @@ from inferencekey_operator.errors import Actor, OperatorError, PlatformFailure, 
 from inferencekey_operator.inferencekey.client import Deleted
 from inferencekey_operator.inferencekey.roster import Roster
 from inferencekey_operator.inferencekey.wire import LiveWorkload
+from inferencekey_operator.keys import Key
 from inferencekey_operator.metrics import ORPHANS
 from inferencekey_operator.observe import made_by, refuse_the_nameless
 from inferencekey_operator.ownership import Origin
@@ -309,3 +310,4 @@ class Deletion:
                 raise
         if workload.vanished:
             self._world.rosters.leave(workload.key)
+            self._world.secrets.release(Key(workload.namespace, workload.name))

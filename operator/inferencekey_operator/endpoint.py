@@ -17,6 +17,19 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "inferencekey-operator"
 SELECTOR = f"{MANAGED_BY}={MANAGER}"
 
+KEYS = frozenset(
+    (
+        "INFERENCEKEY_BASE_URL",
+        "INFERENCEKEY_PROJECT",
+        "INFERENCEKEY_WORKLOAD",
+        "INFERENCEKEY_ENDPOINT_URL",
+        "INFERENCEKEY_JOBS_URL",
+        "OPENAI_BASE_URL",
+        "OPENAI_MODEL",
+    )
+)
+"""All that `data` ever gives."""
+
 LONGEST_MODEL = 512
 """Characters of a model's name, as in `spec.model`."""
 

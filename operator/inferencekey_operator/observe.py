@@ -22,7 +22,7 @@ from inferencekey_operator.redaction import excerpt
 from inferencekey_operator.safeguards import look_requested, newest_needed
 from inferencekey_operator.store import Memory, pending_creation
 from inferencekey_operator.workload import ON_DRIFT, OnDrift, Workload
-from inferencekey_operator.world import World
+from inferencekey_operator.world import AskedAgainError, World
 
 _PASSING = frozenset(reason for reason in Reason if reason.actor is Actor.PLATFORM) - {Reason.PROGRESSING}
 
@@ -56,10 +56,13 @@ async def observe(world: World, workload: Workload) -> Observed:
     used = world.secrets.get(workload.namespace, ref.name)
     roster = world.rosters.use(workload.key, found.base_url, found.project, found.token)
     stake(world, workload)
-    await roster.look(_fresh_since(workload, world.store.memory(workload.key), roster))
+    needed = _fresh_since(workload, world.store.memory(workload.key), roster)
+    if look_requested(workload) and (wait := roster.forced(needed)) > 0:
+        raise AskedAgainError(wait)
+    await roster.look(needed)
     if (refusal := roster.refusal) is not None:  # any list would have done, and the last one tells of former times
         raise refusal
-    world.secrets.keep(workload.namespace, ref.name, ref.key, found.project, used)
+    world.secrets.keep(workload.key, ref.name, ref.key, found.project, used)
     world.claims.accept(workload.key)
     refuse_rivals(world, workload, who)
     live, whose = find(world, workload, who, roster)
@@ -73,14 +76,20 @@ def _prepare(world: World, workload: Workload) -> tuple[OnDrift, dict[str, Any],
     """Everything that can be told without a call; while it cannot, no call is made for this Workload."""
     policy = drift_policy(world, workload)
     declared = declared_document(workload)
-    _refuse_the_boundless(declared)
+    _refuse_the_boundless(workload, declared)
     refuse_secrets(declared)
     secret = world.secrets.get(workload.namespace, workload.spec.token_secret_ref.name)
     found = credential(workload, secret, world.allowed)
     return policy, declared, found, identity(workload, found)
 
 
-def _refuse_the_boundless(declared: Mapping[str, Any]) -> None:
+def _refuse_the_boundless(workload: Workload, declared: Mapping[str, Any]) -> None:
+    if workload.excess:
+        raise ConfigurationError(
+            Reason.PLATFORM_REFUSED,
+            f"{workload.excess}. Nothing was sent, and what is on the platform stays as it is. Correct the spec: put "
+            "what is large where the model is loaded from.",
+        )
     if beyond_reason(declared):
         raise ConfigurationError(
             Reason.PLATFORM_REFUSED,

@@ -84,6 +84,9 @@ class _Records(Reflector):
         self._newest = "0"
         self._surveying = asyncio.Lock()
 
+    def kept(self, item: Body) -> Body:
+        return {"metadata": item["metadata"], "status": item.get("status")}
+
     async def replaced(self, items: list[Body]) -> None:
         uids = {item["metadata"]["uid"] for item in items}
         for uid in self._uids - uids:

@@ -34,6 +34,10 @@ class Reflector:
         self.listed = asyncio.Event()
         """Set once the first list is complete."""
 
+    def kept(self, item: Body) -> Body:
+        """What is needed of an object of a list: all of them are held at once until the list is complete."""
+        return item
+
     async def replaced(self, items: list[Body]) -> None:
         """The whole collection."""
 
@@ -83,7 +87,7 @@ class Reflector:
         items: list[Body] = []
         version = ""
         async for page in self._cluster.pages(self._path, accept=self._accept, **self._query):
-            items.extend(page["items"])
+            items.extend(map(self.kept, page["items"]))
             version = page["metadata"]["resourceVersion"]
         await self.replaced(items)
         self.listed.set()

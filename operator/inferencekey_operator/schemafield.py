@@ -61,9 +61,13 @@ class KnownKeys:
         return handler(self.model.__pydantic_core_schema__)  # type: ignore[attr-defined]
 
 
+MOST_KEYS: Final = 256
+"""Keys of an object that is open to more: what lies deeper in an unknown one, no schema can bound."""
+
+
 def open_to_more(*checks: Rule) -> ConfigDict:
-    """The configuration of a model of known keys: others are kept as they are."""
-    keywords: dict[str, Any] = {"x-kubernetes-preserve-unknown-fields": True}
+    """The configuration of a model of known keys: others are kept as they are, up to MOST_KEYS of them."""
+    keywords: dict[str, Any] = {"x-kubernetes-preserve-unknown-fields": True, "maxProperties": MOST_KEYS}
     if checks:
         keywords[VALIDATIONS] = list(checks)
     return ConfigDict(json_schema_extra=keywords)

@@ -10,31 +10,58 @@ import base64
 import binascii
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from inferencekey_operator.cluster import METADATA_ONLY, Body, Cluster, collection_paths
-from inferencekey_operator.endpoint import SELECTOR
+from inferencekey_operator.credentials import BASE_URL_KEY, LONGEST_VALUE, PROJECT_KEY, TOKEN_KEY, TOO_LONG
+from inferencekey_operator.endpoint import KEYS, SELECTOR
 from inferencekey_operator.keys import Key
 from inferencekey_operator.reflector import Reflector
 from inferencekey_operator.store import key_of
 from inferencekey_operator.workload import KIND, ON_DRIFT
 
+MOST_OF_A_SECRET = 4 * 1024
+"""Characters of a Secret's keys and base64 that are kept: it may have a million others, for somebody else."""
+LONGEST_VALUE_OF_OURS = 4 * 1024
+MOST_ADDED_KEYS = 64
+"""What is kept of a ConfigMap that has our label, which anybody may give to one of a megabyte: of further keys the next
+ones are removed with the next restoration."""
+_MOST_ENCODED = 4 * -(-LONGEST_VALUE // 3)
+_MARKED = base64.b64encode(TOO_LONG.encode()).decode()
+_USUAL = frozenset({TOKEN_KEY, PROJECT_KEY, BASE_URL_KEY})
+_TOKENS_BEGINNING = base64.b64encode(b"ik_").decode()
+
 
 class Secrets:
-    """The Secrets that may be read, and the last tokens that were good."""
+    """The Secrets that may be read, and the last tokens that were good, as long as somebody uses them."""
 
     def __init__(self, changed: Callable[[Key], None]) -> None:
         self._changed = changed
         self._data: dict[Key, dict[str, str]] = {}
-        self._good: dict[tuple[Key, str, str], Mapping[str, str]] = {}
+        self._good: dict[_Use, Mapping[str, str]] = {}
+        self._users: dict[_Use, set[Key]] = {}
+        self._uses: dict[Key, set[_Use]] = {}
 
     def get(self, namespace: str, name: str) -> Mapping[str, str] | None:
         """The Secret's texts by key; None where there is no such Secret."""
         return self._data.get(Key(namespace, name))
 
-    def keep(self, namespace: str, name: str, key: str, project: str, data: Mapping[str, str] | None) -> None:
-        """The platform accepted what was under `key` of `data` for `project`: it may still serve a deletion later."""
+    def keep(self, user: Key, name: str, key: str, project: str, data: Mapping[str, str] | None) -> None:
+        """The platform accepted what was under `key` of `data` for `project`: it may still serve a deletion of `user`,
+        a Workload in the same namespace, later.
+        """
         if data is not None:
-            self._good[Key(namespace, name), key, project] = data
+            use = Key(user.namespace, name), key, project
+            self._good[use] = {each: data[each] for each in (key, PROJECT_KEY, BASE_URL_KEY) if each in data}
+            self._users.setdefault(use, set()).add(user)
+            self._uses.setdefault(user, set()).add(use)
+
+    def release(self, user: Key) -> None:
+        """A Workload is gone for good: what nobody else uses is forgotten."""
+        for use in self._uses.pop(user, ()):
+            self._users[use].discard(user)
+            if not self._users[use]:
+                del self._users[use], self._good[use]
 
     def last_good(self, namespace: str, name: str, key: str, project: str) -> Mapping[str, str] | None:
         """What the platform last accepted for `project` out of this very Secret and key."""
@@ -47,7 +74,7 @@ class Secrets:
 
     def put(self, body: Body) -> None:
         """A Secret as it stands."""
-        key, data = key_of(body), _texts(body)
+        key, data = key_of(body), _texts(in_use(body))
         if self._data.get(key) != data:
             self._data[key] = data
             self._changed(key)
@@ -71,6 +98,9 @@ class _SecretReflector(Reflector):
         super().__init__(cluster, path, fieldSelector=f"metadata.name={name}")
         self._secrets, self._name = secrets, name
         self._namespace = _namespace(path)
+
+    def kept(self, item: Body) -> Body:
+        return in_use(item)
 
     async def replaced(self, items: list[Body]) -> None:
         self._secrets.replace(items, self._belongs)
@@ -100,6 +130,10 @@ class OwnConfigMap:
     """Whether it has nothing that we did not put there: no binary data, our label."""
 
 
+_Use = tuple[Key, str, str]
+"""A Secret, its key, and the project that it is used for."""
+
+
 class ConfigMaps(Reflector):
     """Our ConfigMaps, so that an edited one is restored without a read per look."""
 
@@ -126,6 +160,9 @@ class ConfigMaps(Reflector):
     def drop(self, key: Key) -> None:
         """A ConfigMap that went."""
         self._known.pop(key, None)
+
+    def kept(self, item: Body) -> Body:
+        return {**item, "data": _bounded(item.get("data") or {}), "binaryData": bool(item.get("binaryData"))}
 
     async def replaced(self, items: list[Body]) -> None:
         present = {key_of(item) for item in items}
@@ -198,9 +235,15 @@ def own_config_map(body: Body) -> OwnConfigMap:
         resource_version=metadata["resourceVersion"],
         owner=controller["uid"],
         workload=controller["name"] if controller["kind"] == KIND else None,
-        data=body.get("data") or {},
+        data=_bounded(body.get("data") or {}),
         tidy=not body.get("binaryData") and (metadata.get("labels") or {}).get(label) == value,
     )
+
+
+def _bounded(data: Mapping[str, str]) -> dict[str, str]:
+    """What of a ConfigMap's data can matter: our keys and, to be removed, the names of some that somebody added."""
+    ours = {key: data[key][:LONGEST_VALUE_OF_OURS] for key in KEYS if key in data}
+    return ours | dict.fromkeys(islice((key for key in data if key not in KEYS), MOST_ADDED_KEYS), "")
 
 
 def _older(item: Body, known: OwnConfigMap) -> bool:
@@ -218,12 +261,35 @@ def _namespace(path: str) -> str | None:
     return parts[parts.index("namespaces") + 1] if "namespaces" in parts else None
 
 
+def in_use(body: Body) -> Body:
+    """A Secret, or what was left of one, without what no Workload can mean: at most MOST_OF_A_SECRET, and no value that
+    is too long for any of them, which leaves a marker. First comes what is usual, then what looks like a token, then
+    what is short.
+    """
+    data: dict[str, str] = body.get("data") or {}
+    kept: dict[str, str] = {}
+    room = MOST_OF_A_SECRET
+    for key in sorted(data, key=lambda key: _rank(key, data[key] or "")):
+        value = data[key] or ""
+        value = value if len(value) <= _MOST_ENCODED else _MARKED
+        room -= len(key) + len(value)
+        if room < 0:
+            break
+        kept[key] = value
+    metadata = {key: text for key, text in body["metadata"].items() if key in ("namespace", "name", "resourceVersion")}
+    return {"metadata": metadata, "data": kept}
+
+
+def _rank(key: str, encoded: str) -> tuple[bool, bool, int]:
+    return key not in _USUAL, not encoded.startswith(_TOKENS_BEGINNING), len(encoded)
+
+
 def _texts(body: Body) -> dict[str, str]:
     """The Secret's values as text; what is no text is as good as empty."""
     texts = {}
     for key, value in (body.get("data") or {}).items():
         try:
-            texts[key] = base64.b64decode(value or "", validate=True).decode()
+            texts[key] = TOO_LONG if value == _MARKED else base64.b64decode(value or "", validate=True).decode()
         except (binascii.Error, UnicodeDecodeError):
             texts[key] = ""
     return texts

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ import aiohttp
 import kopf
 
 from inferencekey_operator import handlers
-from inferencekey_operator.cluster import Cluster, ClusterError
+from inferencekey_operator.cluster import Cluster, ClusterError, lines
 from inferencekey_operator.controller import Controller
+from inferencekey_operator.intake import trimmed
 from inferencekey_operator.patience import Patience
 from inferencekey_operator.workload import GROUP, PLURAL, VERSION
 
@@ -61,7 +62,14 @@ class WorkloadWatch:
         return self._cluster.open_session(0, self._list)
 
     async def _list(self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-        """Where kopf asks for a list, it gets an empty one once ours is complete; or it is told to ask again."""
+        """Where kopf asks for a list, it gets an empty one once ours is complete; or it is told to ask again.
+
+        Of what its watch is told, it gets as much as is kept.
+        """
+        if _watches(request):
+            answer = await handler(request)
+            answer.content = _Trimmed(answer.content)  # type: ignore[assignment]
+            return answer
         if not _asks_for_all(request):
             return await handler(request)
         answer = await request.session.get(request.url.update_query(fieldSelector=NOBODY))
@@ -81,6 +89,25 @@ class WorkloadWatch:
         self._unlisted.discard(namespace)
         if not self._unlisted:
             self.listed.set()
+
+
+class _Trimmed:
+    """The content of an answer, line by line as `intake` leaves it."""
+
+    def __init__(self, content: aiohttp.StreamReader) -> None:
+        self._content = content
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._content, name)
+
+    async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
+        """Whole lines, of whatever size."""
+        async for line in lines(self._content):
+            yield trimmed(line) + b"\n"
+
+
+def _watches(request: aiohttp.ClientRequest) -> bool:
+    return request.url.path.endswith(f"/{PLURAL}") and "watch" in request.url.query
 
 
 def _asks_for_all(request: aiohttp.ClientRequest) -> bool:

@@ -32,6 +32,7 @@ from inferencekey_operator.status import (
 
 __all__ = [
     "APPROVE_PLAN",
+    "EXCESS",
     "FINALIZER",
     "GROUP",
     "KIND",
@@ -69,6 +70,9 @@ FINALIZER: Final = f"{GROUP}/workload"
 ON_DRIFT: Final = f"{GROUP}/on-drift"
 APPROVE_PLAN: Final = f"{GROUP}/approve-plan"
 RECONCILE_REQUESTED_AT: Final = f"{GROUP}/reconcile-requested-at"
+
+EXCESS: Final = "excess"
+"""Where `intake` notes, beside the spec, what it left out of it. No stored object has a part of this name."""
 
 _LONGEST: Final = 128
 """Characters of an annotation that are looked at; two that differ only after them are alike."""
@@ -114,6 +118,8 @@ class Workload:
     status: WorkloadStatus
     unreadable: Mapping[str, Any] = field(default_factory=dict)
     """Parts of the stored status that say nothing to this release: whatever is written next replaces them."""
+    excess: str = ""
+    """What is too much of the declaration to be read, for people; nothing is done for it until that is corrected."""
     vanished: bool = False
     """Whether the object is gone, without the operator having released it: what is left is on the platform."""
 
@@ -139,6 +145,7 @@ class Workload:
             spec=WorkloadSpec.parse(body["spec"]),
             status=status,
             unreadable=unreadable,
+            excess=body.get(EXCESS, ""),
         )
 
     @property

@@ -78,11 +78,11 @@ class Operator:
         holder = (lease or {}).get("spec", {}).get("holderIdentity") or ""
         return self._process is not None and f"_{self._process.pid}_" in holder
 
-    def start(self) -> None:
+    def start(self, within: float = 60.0) -> None:
         """Back when it leads."""
         before = self._term()
         self._launch()
-        eventually(lambda: not self.running or self._term() not in (None, before), within=60)
+        eventually(lambda: not self.running or self._term() not in (None, before), within=within)
         self._assert_not_ended()
 
     def stand_by(self) -> None:

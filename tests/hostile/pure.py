@@ -19,22 +19,24 @@ from hypothesis import strategies as st
 from hostile.echoed import ENCODINGS, found
 from hostile.environment import GIVEN, PRINTED, plugin_is_read, proxies_are_read
 from hostile.look import ALLOWED, look_is_taken
-from hostile.material import Document, mutated, spoiled, texts, values, written
+from hostile.material import Document, Raw, mutated, spoiled, texts, values, written
 from hostile.shown import fit, hidden, loose, parsed, sent
-from hostile.valid import ANSWERS, EVENT, STATUS, STREAMS, bodies, rows, secrets
+from hostile.valid import ANSWERS, EVENT, METADATA, SPEC, STATUS, STREAMS, bodies, rows, secrets
 from inferencekey_operator.credentials import credential, origin, with_remedy
+from inferencekey_operator.drift import beyond_reason
 from inferencekey_operator.errors import ConfigurationError, PlatformFailure
 from inferencekey_operator.inferencekey import wire
 from inferencekey_operator.inferencekey.answers import LONGEST_WAIT, Operation, retry_after
 from inferencekey_operator.inferencekey.client import checked_base_url
 from inferencekey_operator.inferencekey.echoes import Echoes
 from inferencekey_operator.inferencekey.readiness import EventParser, Phase, parse_phase
+from inferencekey_operator.intake import OPEN, read_workload, trimmed
 from inferencekey_operator.keys import Key
 from inferencekey_operator.logs import about, formatter
 from inferencekey_operator.merge_patch import merge_patch
 from inferencekey_operator.status import WorkloadStatus
-from inferencekey_operator.watches import Secrets
-from inferencekey_operator.workload import OnDrift
+from inferencekey_operator.watches import MOST_OF_A_SECRET, Secrets
+from inferencekey_operator.workload import EXCESS, OnDrift
 from unit.builders import (
     PLATFORM,
     SECRET_HALF,
@@ -58,6 +60,8 @@ def secret_is_read(texts: dict[str, bytes]) -> None:
     encoded = {key: base64.b64encode(value).decode() for key, value in texts.items()}
     body = {"metadata": {"namespace": "team-a", "name": "inferencekey", "resourceVersion": "1"}, "data": encoded}
     kept_secrets.put(body)
+    kept = kept_secrets.get("team-a", "inferencekey") or {}
+    assert sum(len(key) + len(text) for key, text in kept.items()) <= MOST_OF_A_SECRET
     workload = parsed()
     try:
         given = credential(workload, kept_secrets.get("team-a", "inferencekey"), ALLOWED)
@@ -67,6 +71,22 @@ def secret_is_read(texts: dict[str, bytes]) -> None:
     assert (given.token, given.base_url) == (TOKEN, PLATFORM)
     fit(given.project, 253)
     assert SECRET_HALF not in repr(given)
+
+
+def object_is_read(raw: bytes) -> None:
+    """ValueError, or an object whose configurations can be walked; twice the same, and no larger than what came."""
+    try:
+        body = read_workload(raw)
+    except ValueError:
+        return
+    spec = body.get("spec")
+    if isinstance(spec, dict):
+        assert not beyond_reason({key: spec[key] for key in OPEN if key in spec})
+    assert (EXCESS in body) == bool(body.get(EXCESS))
+    again = read_workload(json.dumps(body).encode())
+    assert {key: part for key, part in body.items() if key != EXCESS} == again
+    line = b'{"type":"ADDED","object":' + raw + b"}"
+    assert len(trimmed(line)) <= 6 * len(line) + 1_024
 
 
 def url_is_read(text: str) -> None:
@@ -162,8 +182,27 @@ def echo_is_blanked(given: tuple[bytes, str, str, str]) -> None:
         assert not found(shown), shown
 
 
+_HUGE = st.sampled_from(
+    [
+        Raw('{"a":[' + "{}," * 90_000 + "{}]}"),
+        Raw('{"a":' + "[" * 5_000 + "]" * 5_000 + "}"),
+        Raw('{"a":' * 1_500 + '"]}"' + "}" * 1_500),
+        Raw("[" * 3_000),
+        Raw('{"a":"' + "x" * 300_000 + '"}'),
+        {str(number): number for number in range(2_001)},
+    ]
+)
+OBJECTS = st.builds(
+    lambda body, config, part: written({**body, "spec": {**SPEC, part: config}}) if config else written(body),
+    mutated({"metadata": METADATA, "spec": SPEC, "status": STATUS}).filter(lambda body: isinstance(body, dict)),
+    st.none() | _HUGE,
+    st.sampled_from(OPEN),
+)
+"""Workloads as an API server may hold them, also with more in them than anybody means."""
+
 TARGETS: dict[str, Target] = {
     "secret": Target(secrets(), secret_is_read),
+    "object": Target(OBJECTS, object_is_read),
     "url": Target(texts() | texts().map(lambda text: f"https://{text}"), url_is_read),
     "list": Target(rows().flatmap(spoiled) | rows(), list_is_read),
     "answer": Target(ANSWERS, answer_is_read),

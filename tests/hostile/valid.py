@@ -117,8 +117,14 @@ def rows() -> st.SearchStrategy[bytes]:
 def secrets() -> st.SearchStrategy[dict[str, bytes]]:
     """What a Secret may hold: any bytes, under the keys that are read or others."""
     content = st.binary(max_size=40) | texts().map(str.encode)
-    changed = st.dictionaries(st.sampled_from([*SECRET, "other"]), content, max_size=3)
+    changed = st.dictionaries(st.sampled_from([*SECRET, "other"]), content, max_size=3) | _fat()
     return changed.map(lambda new: {**{key: value.encode() for key, value in SECRET.items()}, **new})
+
+
+def _fat() -> st.SearchStrategy[dict[str, bytes]]:
+    """Many keys, or few with much in them, for somebody else."""
+    sizes = st.tuples(st.sampled_from([1, 40, 900]), st.sampled_from([0, 60, 1_025, 9_000]), texts())
+    return sizes.map(lambda it: {f"other-{n}": ((it[2] or "x")[:8].encode() * it[1])[: it[1]] for n in range(it[0])})
 
 
 ANSWERS = st.tuples(

@@ -51,7 +51,7 @@ async def bodies(*workloads: Workload) -> AsyncIterator[Mapping[str, Any]]:
 async def test_who_is_missed_by_a_list_went() -> None:
     """If the list is of its namespace, and of its time: what came while it was made is in no list yet."""
     ignored = SimpleNamespace(forget=lambda _: None, leave=lambda _: None, release=lambda *_: None)
-    controller = controller_of(serving=ignored, rosters=ignored, claims=ignored)
+    controller = controller_of(serving=ignored, rosters=ignored, claims=ignored, secrets=ignored)
     stays, goes = a_workload(name="stays", uid="u-1"), a_workload(name="goes", uid="u-2")
     elsewhere, late = a_workload(name="e", uid="u-3", namespace="elsewhere"), a_workload(name="late", uid="u-4")
     store = controller.world.store

@@ -34,6 +34,9 @@ FIRST_BACKOFF = 1.0
 REFUSED_INTERVALS = 4.0
 """How many intervals the longest pause between two tries of a credential lasts that is refused. A new token is another
 roster, and is tried at once."""
+FORCED = 5.0
+"""Seconds between two lists that people ask for: the first is made at once, and the second answers all who ask in
+between."""
 SPACING = 2.0
 """Lists on demand leave at least this many times a list's own duration between them, so that a burst shares them."""
 LONGEST_SPACING = 2.0
@@ -155,6 +158,8 @@ class Roster:
         """What was told of lists that fail."""
         self.refused_since: float | None = None
         """Since when, in the loop's time, the platform refuses what a person has to mend, the credential perhaps."""
+        self._forced_at = float("-inf")
+        """When a list was last begun because somebody asked for one."""
         self.began = float("-inf")
         """When the newest complete list began, in the loop's time."""
         self.date: datetime | None = None
@@ -250,6 +255,18 @@ class Roster:
                 await asyncio.sleep(pause)
             else:
                 await self._join()
+
+    def forced(self, after: float) -> float:
+        """Somebody asks for a list newer than `after`: 0 where it may go out now, or is there; else the seconds until
+        it may. Lists that are asked for so leave FORCED between them, or an interval, whichever is shorter.
+        """
+        now = asyncio.get_running_loop().time()
+        if self.began > after:
+            return 0.0
+        wait = self._forced_at + min(FORCED, self._pace.interval) - now
+        if wait <= 0:
+            self._forced_at = now
+        return max(wait, 0.0)
 
     def due_in(self, interval: float) -> float:
         """Seconds until the next list of the interval or, in times of trouble, until the next probe."""

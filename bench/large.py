@@ -53,14 +53,16 @@ class Started:
     """Seconds until it leads, which it does after its first list."""
     looked: float
     """Seconds until it has reconciled each."""
+    cpu: float
+    """Seconds of a core until then: what does not depend on what else the machine does."""
     resident: float
     """MiB, once it is at rest."""
     peak: float
 
     def __str__(self) -> str:
         return (
-            f"listed after {self.listed:.1f} s, all reconciled after {self.looked:.1f} s; "
-            f"{self.resident:.0f} MiB resident, {self.peak:.0f} MiB at most"
+            f"listed after {self.listed:.1f} s, all reconciled after {self.looked:.1f} s "
+            f"and {self.cpu:.1f} s of a core; {self.resident:.0f} MiB resident, {self.peak:.0f} MiB at most"
         )
 
 
@@ -110,9 +112,10 @@ def _started(operator: Operator, scrape: Scrape, count: int) -> Started:
     listed = time.monotonic() - began
     eventually(scrape.looks, lambda looks: looks >= count, within=WITHIN, poll=0.2)
     looked = time.monotonic() - began
+    cpu = procfs.cpu_seconds(operator.pid)
     time.sleep(5.0)
     memory = procfs.memory(operator.pid)
-    return Started(listed, looked, memory.resident, memory.peak)
+    return Started(listed, looked, cpu, memory.resident, memory.peak)
 
 
 async def _declare(api: Api, count: int, size: int, objects: bool) -> None:

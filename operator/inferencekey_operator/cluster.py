@@ -228,8 +228,8 @@ class Cluster:
                 headers=headers,
                 timeout=aiohttp.ClientTimeout(total=30),
             ) as response:
-                code = str(response.status)
                 answer = await _whole(response)
+                code = str(response.status)
                 if response.status >= 300:
                     raise _refusal(response, answer)
                 return read(answer)

@@ -63,7 +63,11 @@ def _patiently(read: Callable[[bytes], Body], raw: bytes) -> Body:
     try:
         return read(raw)
     except RecursionError:
+        pass
+    try:
         return read(_shallow(raw))
+    except RecursionError as error:  # brackets without end, and no JSON
+        raise ValueError(str(error)) from None
 
 
 def _workload(raw: bytes | msgspec.Raw) -> Body:

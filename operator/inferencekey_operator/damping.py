@@ -34,6 +34,8 @@ class Damper:
 
     def __init__(self) -> None:
         self._repeated: dict[Hashable, _Repeated] = {}
+        self._most = MOST_KEPT
+        """At how many the quiet ones are searched for: grows with those that are not, so that few searches are made."""
 
     def act(self, thing: Hashable, action: Callable[[], None], report: Callable[[], None]) -> None:
         """`thing` has changed: call `action`, now or in its time. `report` is called when waits begin: once, until it
@@ -66,9 +68,9 @@ class Damper:
         action()
 
     def _forget_the_quiet(self, now: float) -> None:
-        if len(self._repeated) >= MOST_KEPT:
-            self._repeated = {
-                thing: each
-                for thing, each in self._repeated.items()
-                if each.due is not None or now - each.changed < QUIET
-            }
+        if len(self._repeated) < self._most:
+            return
+        self._repeated = {
+            thing: each for thing, each in self._repeated.items() if each.due is not None or now - each.changed < QUIET
+        }
+        self._most = max(MOST_KEPT, 2 * len(self._repeated))

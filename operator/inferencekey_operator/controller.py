@@ -83,6 +83,7 @@ class Controller:
         term.began, term.creates_from = now, now + settled_in
         for workload in workloads:
             self.world.store.revisit(workload.key)
+            self.world.serving.forget(workload.key)  # as of before what another process may have written
             self.queue.add(workload.key, urgent=not settled(workload))
         for key in self.world.store.vanished:
             self.queue.add(key)

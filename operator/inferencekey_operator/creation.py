@@ -101,7 +101,6 @@ async def create(world: World, workload: Workload, observed: Observed, step: Cre
         if workload.status != decided.status:
             raise AskedAgainError(0.0)  # another operator wrote between the decision and this write
     workload, answer = await _post(world, workload, observed, step, still_wanted)
-    world.serving.forget(workload.key)
     if answer.slug != slug:
         await _disown(world, workload, observed, answer)
     return workload, answer
@@ -125,6 +124,7 @@ async def _post(
         memory.sent = (observed.identity, workload.status.creation) if workload.status.creation else None
         memory.void = False
         memory.uncertain_since, memory.unanswered = loop.time(), True
+        world.serving.written(workload.key)
 
     try:
         with deciding(still_wanted):

@@ -37,7 +37,7 @@ from inferencekey_operator.observe import Observed, find, observe, refuse_rivals
 from inferencekey_operator.ownership import Origin
 from inferencekey_operator.plan import Create, Plan, Situation, Update, decide
 from inferencekey_operator.safeguards import Safeguards, deny, look_requested
-from inferencekey_operator.status import DriftClass, Readiness
+from inferencekey_operator.status import AppliedField, DriftClass, Readiness
 from inferencekey_operator.store import pending_creation
 from inferencekey_operator.workload import Workload, stays
 from inferencekey_operator.world import AskedAgainError, World, deciding
@@ -166,10 +166,15 @@ class Reconciler:
             )
 
     async def _record_before_the_update(self, workload: Workload, observed: Observed, plan: Plan) -> Workload:
-        """Whose a row is, where the record of a creation decides it: after the update it resembles another one."""
-        if workload.status.workload_id or not (plan.perform and isinstance(plan.step, Update)):
+        """What must outlive this process: whose a row is, and that nobody knows whether it serves after the update.
+
+        The record of a creation decides whose it is, and after the update the row resembles another one.
+        """
+        if not (plan.perform and isinstance(plan.step, Update)):
             return workload
-        if observed.origin is Origin.FOUND:
+        if workload.status.workload_id and plan.drift_class is DriftClass.OUT_OF_BAND:
+            return await self._unready(workload, observed, plan)
+        if workload.status.workload_id or observed.origin is Origin.FOUND:
             return workload
         workload = await self._world.reporter.record(
             workload, workload_id=plan.step.workload_id, adopted=not observed.known, **pins(observed.identity)
@@ -177,6 +182,11 @@ class Reconciler:
         if observed.known:
             raise AskedAgainError(0.0)
         return workload
+
+    async def _unready(self, workload: Workload, observed: Observed, plan: Plan) -> Workload:
+        """Before a repair: of any other update, the hashes of what was applied tell that it was carried out."""
+        report = conditions.verdict(workload, plan, observed.live, Readiness())
+        return await self._world.reporter.report(workload, replace(report, readiness=Readiness()))
 
     # -- plan --------------------------------------------------------------------------------------------------
 
@@ -228,9 +238,12 @@ class Reconciler:
             with deciding(partial(refuse_the_outdated, self._world, workload, observed.policy)):
                 answer = await observed.roster.update(plan.step.workload_id, plan.step.body)
         except PlatformFailure as error:
+            if error.uncertain:
+                self._world.serving.written(workload.key)
             if error.not_found:
                 deny(memory, observed.roster)
             raise weigh(self._world, workload, error) from None
+        self._world.serving.written(workload.key)
         memory.denied_since, memory.written_at = None, asyncio.get_running_loop().time()
         memory.conflict = None
         if plan.drift_class is DriftClass.OUT_OF_BAND:
@@ -243,9 +256,9 @@ class Reconciler:
         """Publish the endpoint, write the status, and see to it that readiness is followed."""
         world, workload = self._world, situation.workload
         ours = live if plan.reason is not Reason.ADOPTION_PENDING else None
-        readiness = self._readiness(workload, plan) if ours else Readiness()
         refused = await self._publish(workload, observed, ours) if ours else None
         ours_now = records.ours(situation, plan, ours, published=refused is None) if ours else {}
+        readiness = self._readiness(workload, ours_now["last_applied"]) if ours else Readiness()
         if world.store.memory(workload.key).lost is None and ours:
             ours_now["creation"] = None
         report = replace(
@@ -302,11 +315,12 @@ class Reconciler:
         memory.announced |= {live.id}
         return [doubtful(live)]
 
-    def _readiness(self, workload: Workload, plan: Plan) -> Readiness:
-        """The last that the platform told; nothing yet of what was just made."""
-        if plan.perform and isinstance(plan.step, Create):
-            return Readiness()
-        return self._world.serving.phase(workload.key) or workload.status.readiness
+    def _readiness(self, workload: Workload, agreed: tuple[AppliedField, ...]) -> Readiness:
+        """The last that the platform told since the last write; what a former process was told, if none came since."""
+        told = self._world.serving.phase(workload.key)
+        if told is not None:
+            return told
+        return Readiness() if records.shows_a_write(workload, agreed) else workload.status.readiness
 
     async def _publish(
         self, workload: Workload, observed: Observed, live: LiveWorkload

@@ -52,6 +52,13 @@ def ours(situation: Situation, plan: Plan, live: LiveWorkload, *, published: boo
     }
 
 
+def shows_a_write(workload: Workload, agreed: tuple[AppliedField, ...]) -> bool:
+    """Whether a field is agreed on of which the status does not know: a write of ours that nobody recorded may have
+    brought that about, so what the status says of readiness may be older.
+    """
+    return not set(workload.status.last_applied).issuperset(agreed)
+
+
 def _adopted(situation: Situation, plan: Plan) -> bool:
     """Whether the row was found, not made: what is known already stays what it was."""
     status = situation.workload.status

@@ -56,7 +56,10 @@ class Serving:
         self._waiting = 0
 
     def phase(self, key: Key) -> Readiness | None:
-        """What the platform last told this process; None where it told nothing."""
+        """What the platform last told this process; None where it told nothing.
+
+        Without a phase after a write of ours, until a stream that was opened since tells one.
+        """
         return self._phases.get(key)
 
     @property
@@ -82,6 +85,15 @@ class Serving:
         """Look once, at once, unless it is being followed or looked at; and later, as ever."""
         self.look_later(key, open_stream)
         self._start(key, once=True)
+
+    def written(self, key: Key) -> None:
+        """The workload was written, or may have been: what a stream told that is open or over says nothing of it now.
+
+        Nothing is followed anew; slow looks go on.
+        """
+        self._end(key)
+        self._phases[key] = Readiness()
+        self._heard.pop(key, None)
 
     def rest(self, key: Key) -> None:
         """No stream and no look; what was told is kept."""
@@ -112,12 +124,15 @@ class Serving:
             self._watched[key] = _Watched(task, once)
 
     def _stop(self, key: Key) -> None:
-        watched = self._watched.pop(key, None)
-        if watched is not None:
-            watched.task.cancel()
+        self._end(key)
         handle = self._looks.pop(key, None)
         if handle is not None:
             handle.cancel()
+
+    def _end(self, key: Key) -> None:
+        watched = self._watched.pop(key, None)
+        if watched is not None:
+            watched.task.cancel()
 
     async def _watch(self, key: Key, *, once: bool, at_most: float | None) -> None:
         try:

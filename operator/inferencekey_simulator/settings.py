@@ -37,7 +37,7 @@ class ReadinessSettings(_Strict):
     bootstrapping: NonNegativeFloat = 0.8
     hold_at: Building | None = None
     error: str | None = None
-    restart_on_update: bool = False
+    restart_on_update: bool = True
     keep_alive: PositiveFloat = 15.0
 
     @staticmethod

@@ -105,6 +105,14 @@ def suspended_all_the_same() -> AbstractContextManager[Any]:
     return patch(f"{_OPERATOR}.reconcile.Reconciler._rest", on)
 
 
+def a_write_leaves_readiness_as_it_was() -> AbstractContextManager[Any]:
+    """What the platform told before an update counts after it."""
+    stack = ExitStack()
+    stack.enter_context(patch(f"{_OPERATOR}.serving.Serving.written", lambda self, key: None))
+    stack.enter_context(patch(f"{_OPERATOR}.records.shows_a_write", lambda workload, agreed: False))
+    return stack
+
+
 FOUND_BY: dict[Mutation, int] = {
     no_record_before_the_post: 7,
     any_list_will_do: 166,
@@ -117,5 +125,6 @@ FOUND_BY: dict[Mutation, int] = {
     nobody_claims: 0,
     a_status_is_always_written: 0,
     suspended_all_the_same: 2,
+    a_write_leaves_readiness_as_it_was: 3,
 }
 """Each of them, and a seed that found it: where one of the operator's steps moves, one of the next seeds does."""

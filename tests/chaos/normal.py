@@ -12,6 +12,6 @@ NORMAL: dict[str, Any] = {
     "created_at": "utc",
     "normalise": (),
     "deletion": "now",
-    "readiness": {"restart_on_update": False},
+    "readiness": {"restart_on_update": True},
 }
 """How the platform behaves when nothing is wrong with it."""

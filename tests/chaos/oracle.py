@@ -15,6 +15,7 @@ from typing import Any
 
 from chaos.apiserver import Asked
 from chaos.clocks import now
+from chaos.expected import ready_of
 from chaos.history import History, Life, approves, on_record
 from chaos.kubernetes import WORKLOADS, Body, Change
 from chaos.platform import Birth
@@ -82,6 +83,8 @@ class Oracle:
     """What the operators said of workloads that are left."""
     arrived: float | None = None
     """When the request arrived that is carried out now: what was acknowledged after that could not be heeded."""
+    unheard: Callable[[str], bool] = lambda identifier: False
+    """Whether a row was written by the operator, and no stream told since that it is ready."""
 
     def wrong(self, what: str) -> None:
         """An invariant does not hold."""
@@ -235,6 +238,19 @@ class Oracle:
                 check_status(body["status"])
             except AssertionError as error:
                 self.wrong(f"bad-status: {error}")
+            self._judge_readiness(body)
+
+    def _judge_readiness(self, body: Body) -> None:
+        """Ready is True only by an answer of the platform's that is newer than the last write.
+
+        Excused: what is suspended keeps what it was, and hands or another operator may write any status.
+        """
+        life, status = self.history.lives[body["metadata"]["uid"]], body["status"]
+        writers = {version["status"].get("operator") for _, version in life.versions} - {None}
+        if life.hands or len(writers) > 1 or body["spec"].get("suspend"):
+            return
+        if ready_of(body).get("status") == "True" and self.unheard(status["workloadId"]):
+            self.wrong(f"ready-too-early: {life.namespace}/{life.name}: {ready_of(body)}")
 
     def look_for_secrets(self, text: str, where: str) -> None:
         """No secret half of a token is ever shown."""

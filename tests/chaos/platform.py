@@ -18,6 +18,7 @@ from inferencekey_simulator.faults import Call, Fault, Faults
 from inferencekey_simulator.inventory import Fields, Row, to_json
 from inferencekey_simulator.journal import Entry, Journal
 from inferencekey_simulator.platform import Platform
+from inferencekey_simulator.readiness import Reading
 from inferencekey_simulator.settings import ReadinessSettings, Settings
 
 
@@ -86,6 +87,11 @@ ARRIVED: ContextVar[float | None] = ContextVar("arrived", default=None)
 """When the request arrived that is handled: each has a task of its own."""
 
 
+def _arrived() -> float:
+    arrived = ARRIVED.get()
+    return now() if arrived is None else arrived
+
+
 class _Journal(Journal):
     def __init__(self, clock: Clock, tell: Callable[[str], None]) -> None:
         super().__init__(clock)
@@ -132,6 +138,10 @@ class WatchedPlatform(Platform):
         self.lied_at = float("-inf")
         self.edited: dict[str, float] = {}
         """Ids of rows that hands changed."""
+        self.written_at: dict[str, float] = {}
+        """By id: when the last POST or PATCH of a row arrived that was carried out."""
+        self.told_ready: dict[str, float] = {}
+        """By id: when a readiness stream last told that a row is ready."""
         self.writes = 0
         """How many changes the control plane was asked for and made."""
         self._asked: Fields | None = None
@@ -160,6 +170,7 @@ class WatchedPlatform(Platform):
         finally:
             self._asked = None
         self.writes += 1
+        self.written_at[row.id] = _arrived()
         birth = self.births[row.id]
         birth.answer_lost = any(
             entry.fault
@@ -177,6 +188,7 @@ class WatchedPlatform(Platform):
         before = dict(found.fields) if found else {}
         row = super().update(token, identifier, body)
         self.writes += 1
+        self.written_at[row.id] = _arrived()
         self._witness.arrived = ARRIVED.get()
         self._witness.updated(row, before, body)
         return row
@@ -202,6 +214,20 @@ class WatchedPlatform(Platform):
         """Hands in the dashboard."""
         self.edited[row.id] = now()
         return super().edit(row, changes)
+
+    def reading(self, row: Row) -> Reading:
+        """What a readiness stream tells now."""
+        reading = super().reading(row)
+        if reading.phase == "ready":
+            self.told_ready[row.id] = now()
+        return reading
+
+    def unheard(self, identifier: str) -> bool:
+        """Whether no stream told since the last write that this row is ready, though it has to run."""
+        row = self.inventory.find(identifier)
+        if row is None or row.fields["execution_policy"] in ("scheduled", "autoscaling"):
+            return False
+        return self.told_ready.get(identifier, float("-inf")) <= self.written_at.get(identifier, float("-inf"))
 
     def live(self) -> dict[str, Row]:
         """All rows by id."""

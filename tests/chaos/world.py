@@ -65,6 +65,7 @@ class World:
         )
         self.platform = WatchedPlatform(self.oracle, rng, self.tell)
         self.oracle.births = self.platform.births
+        self.oracle.unheard = self.platform.unheard
         self.clock_behind = 0.0
         """Seconds by which the API server's clock is behind everybody else's."""
         self.objects = Objects(lambda: time_of_day() - timedelta(seconds=self.clock_behind), clock=now)

@@ -213,7 +213,7 @@ class People:
             {"clock_skew": (-600.0, -90.0, 90.0, 600.0)[act.c % 4]},
             {"date_header": ("none", "true")[act.c % 2], "clock_skew": -90.0},
             {"created_at": ("naive", "year_1", "missing")[act.c % 3]},
-            {"readiness": {"restart_on_update": True}},
+            {"readiness": {"restart_on_update": False}},
             {"normalise": [{"field": "description", "operation": "trim", "lists_only": True}]},
         )
         if act.a % 4 == 0:

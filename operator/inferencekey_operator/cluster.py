@@ -86,6 +86,11 @@ class ClusterError(Exception):
         return self.status == 410
 
     @property
+    def refused(self) -> bool:
+        """An answer that the same request will get again until somebody changes what refuses it."""
+        return not (self.passing or self.conflict or self.gone or self.expired or self.terminating)
+
+    @property
     def terminating(self) -> bool:
         """The namespace is going away, and takes no new objects."""
         return self.status == 403 and "because it is being terminated" in str(self)
@@ -362,10 +367,10 @@ class Cluster:
         path = _config_map_path(namespace, name)
         return await self.request("PATCH", path, body=patch, content_type=MERGE, fieldManager=MANAGER)
 
-    async def delete_config_map(self, namespace: str, name: str, uid: str) -> None:
-        """Delete this very one."""
-        body = {"preconditions": {"uid": uid}}
-        await self.request("DELETE", _config_map_path(namespace, name), body=body)
+    async def delete_config_map(self, namespace: str, name: str, uid: str, resource_version: str) -> Body:
+        """Delete this very one, as it stands; the answer is the object where finalizers hold it."""
+        body = {"preconditions": {"uid": uid, "resourceVersion": resource_version}}
+        return await self.request("DELETE", _config_map_path(namespace, name), body=body)
 
     # -- Events ------------------------------------------------------------------------------------------------
 

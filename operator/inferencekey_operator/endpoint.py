@@ -5,6 +5,7 @@ Pure: identity and live workload in, data out. There is never a token in it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -63,6 +64,12 @@ def data(identity: Identity, live: LiveWorkload | None, task_type: str | None) -
     if live is not None and _fit_to_be_handed_on(live.model_name):
         keys["OPENAI_MODEL"] = live.model_name
     return keys
+
+
+def names(keys: Mapping[str, str], identity: Identity) -> bool:
+    """Whether the data of a ConfigMap is about this very workload."""
+    about = keys.get("INFERENCEKEY_PROJECT"), keys.get("INFERENCEKEY_WORKLOAD")
+    return about == (identity.project, identity.slug)
 
 
 def _fit_to_be_handed_on(model: str) -> bool:

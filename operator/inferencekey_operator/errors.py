@@ -56,6 +56,7 @@ class Reason(StrEnum):
     BASE_URL_NOT_ALLOWED = "BaseURLNotAllowed"
     INVALID_POLICY = "InvalidPolicy"
     CONFIG_MAP_CONFLICT = "ConfigMapConflict"
+    CONFIG_MAP_REFUSED = "ConfigMapRefused"
     PLATFORM_REFUSED = "PlatformRefused"
     PLATFORM_UNREACHABLE = "PlatformUnreachable"
     PLATFORM_ERROR = "PlatformError"
@@ -82,6 +83,7 @@ _ACTORS = {
             Reason.PLATFORM_UNREACHABLE,
             Reason.PLATFORM_ERROR,
             Reason.RATE_LIMITED,
+            Reason.CONFIG_MAP_REFUSED,
             Reason.DUPLICATE_WORKLOAD,
             Reason.OPERATOR_CONFLICT,
             Reason.DELETING,

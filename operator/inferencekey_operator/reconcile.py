@@ -262,9 +262,7 @@ class Reconciler:
         if world.store.memory(workload.key).lost is None and ours:
             ours_now["creation"] = None
         report = replace(
-            conditions.failure(refused)
-            if isinstance(refused, OperatorError)
-            else conditions.verdict(workload, plan, live, readiness),
+            _unpublished(refused) or conditions.verdict(workload, plan, live, readiness),
             readiness=readiness,
             drift=conditions.drift_status(plan, observed.policy, workload.status.drift, datetime.now(UTC)),
             drift_message=conditions.describe(workload, plan) if plan.held else "",
@@ -284,7 +282,7 @@ class Reconciler:
             self._follow(workload, observed, ours, readiness, changed=plan.perform, asked=asked)
         elif live is None:
             world.serving.forget(workload.key)
-        if isinstance(refused, ClusterError):
+        if isinstance(refused, ClusterError) or (refused and refused.reason is Reason.CONFIG_MAP_REFUSED):
             raise refused
         if refused is not None:
             raise AskedAgainError(refused.retry_after or world.settings.interval)
@@ -361,3 +359,17 @@ class Reconciler:
             (serving.look_now if asked else serving.look_later)(workload.key, open_stream)
         else:
             serving.follow(workload.key, open_stream, at_most=IDLERS_FOLLOWED if conditions.may_idle(live) else None)
+
+
+def _unpublished(refused: OperatorError | ClusterError | None) -> Report | None:
+    """Not ready: a workload that serves is of no use to applications that are told another endpoint, or none.
+
+    None where nothing is amiss, or only somebody else was faster: that is settled at once.
+    """
+    if isinstance(refused, OperatorError):
+        return conditions.failure(refused)
+    if refused is None or not refused.passing:
+        return None
+    return Report(
+        Reason.PROGRESSING, "The endpoint's ConfigMap is not written yet. The operator retries automatically."
+    )

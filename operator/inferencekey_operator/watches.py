@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from inferencekey_operator.cluster import METADATA_ONLY, Body, Cluster, collection_paths
@@ -128,6 +128,10 @@ class OwnConfigMap:
     data: Mapping[str, str]
     tidy: bool
     """Whether it has nothing that we did not put there: no binary data, our label."""
+    immutable: bool = False
+    """Whether its data cannot be changed any more."""
+    free: bool = False
+    """Whether it carries our label, and nobody owns it: its owner was deleted without it, or hands removed that."""
 
 
 _Use = tuple[Key, str, str]
@@ -176,7 +180,7 @@ class ConfigMaps(Reflector):
         if old is not None and _older(item, old):
             return
         new = self._known[key_of(item)] = own_config_map(item)
-        if old is None or (old.data, old.owner, old.tidy) != (new.data, new.owner, new.tidy):
+        if old is None or replace(old, resource_version=new.resource_version) != new:
             self._tell(new, old)
 
     async def deleted(self, item: Body) -> None:
@@ -230,13 +234,16 @@ def own_config_map(body: Body) -> OwnConfigMap:
     owners = metadata.get("ownerReferences") or ()
     controller = next((owner for owner in owners if owner.get("controller")), {"uid": None, "kind": None})
     label, value = SELECTOR.split("=")
+    labelled = (metadata.get("labels") or {}).get(label) == value
     return OwnConfigMap(
         uid=metadata["uid"],
         resource_version=metadata["resourceVersion"],
         owner=controller["uid"],
         workload=controller["name"] if controller["kind"] == KIND else None,
         data=_bounded(body.get("data") or {}),
-        tidy=not body.get("binaryData") and (metadata.get("labels") or {}).get(label) == value,
+        tidy=not body.get("binaryData") and labelled,
+        immutable=body.get("immutable") is True,
+        free=labelled and not owners,
     )
 
 

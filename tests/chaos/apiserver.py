@@ -159,7 +159,7 @@ class ApiServer:
         if asked.method == "PUT":
             return self.objects.replace(asked.name, asked.body)
         assert asked.method == "DELETE"
-        return self.objects.delete(asked.name, ((asked.body or {}).get("preconditions") or {}).get("uid"))
+        return self.objects.delete(asked.name, (asked.body or {}).get("preconditions"))
 
     def _read(self, name: Name, query: Mapping[str, str]) -> Body:
         if name.name:

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from chaos.clocks import now
 from chaos.expected import AT_REST, ready_of, reasons
 from chaos.history import PROJECTS, Life
+from chaos.kubernetes import Name
 from chaos.oracle import in_sync
-from chaos.world import World
+from chaos.world import PORT, World
 from inferencekey_operator.installations import QUIET
 from inferencekey_operator.workload import RECONCILE_REQUESTED_AT
 from inferencekey_simulator.inventory import Row
@@ -81,8 +82,20 @@ def _unsettled(world: World) -> Iterator[str]:
             yield f"{life.namespace}/{life.name} says {ready_of(life.body)}, and not {sorted(allowed)}; row {shown}"
         elif life.body["status"].get("observedGeneration") != life.body["metadata"]["generation"]:
             yield f"{life.namespace}/{life.name} has a status of another generation"
+        elif ready_of(life.body).get("status") == "True" and not _published(world, life):
+            yield f"{life.namespace}/{life.name} is ready, and its endpoint's ConfigMap is not as it should be"
         elif {"creation", "workloadId"} <= life.body["status"].keys() and not _blocked(life):
             yield f"{life.namespace}/{life.name} still looks for what came of a creation"
+
+
+def _published(world: World, life: Life) -> bool:
+    """Whether the endpoint's ConfigMap is the Workload's, and says where that is; of the suspended nothing is kept."""
+    found = world.objects.get(Name("configmaps", life.namespace, f"{life.name}-endpoint"))
+    if life.body["spec"].get("suspend"):
+        return True
+    url = f"http://127.0.0.1:{PORT}/endpoint/{life.project}/{life.slug}/v1"
+    owners = [each["uid"] for each in (found or {"metadata": {}})["metadata"].get("ownerReferences") or ()]
+    return found is not None and owners == [life.uid] and found["data"]["OPENAI_BASE_URL"] == url
 
 
 def _blocked(life: Life) -> bool:

@@ -2,7 +2,8 @@
 
 What it does as the real one: resourceVersion and uid as preconditions, generation that moves with the spec (and with
 the beginning of a deletion), the status subresource, the schema's default status, finalizers and deletionTimestamp,
-merge patches, writes that change nothing, garbage collection by ownerReferences, and a history to watch.
+merge patches, immutable ConfigMaps, writes that change nothing, garbage collection by ownerReferences, and a history to
+watch.
 
 What it does not do: schemas and admission (who drives it writes what would be admitted), paging, field managers and
 managedFields, server-side apply, permissions, a history that is compacted by itself, or the end of Namespaces.
@@ -123,9 +124,9 @@ class Objects:
         """The whole object anew."""
         return self._write(name, self._standing(name, body.get("metadata", {})), body)
 
-    def delete(self, name: Name, uid: str | None = None) -> Body:
+    def delete(self, name: Name, preconditions: Body | None = None) -> Body:
         """The object goes, or begins to go where finalizers hold it."""
-        old = self._standing(name, {"uid": uid} if uid else {})
+        old = self._standing(name, preconditions or {})
         metadata = old["metadata"]
         if not metadata.get("finalizers"):
             return self._remove(name, old)
@@ -150,6 +151,10 @@ class Objects:
         new = {**new, "metadata": metadata}
         if _without_empties(new) == _without_empties(old):
             return old
+        if old.get("immutable") and any(new.get(key) != old.get(key) for key in ("data", "binaryData", "immutable")):
+            raise RefusedError(
+                422, f"{name.plural} {name.name!r} is invalid: data: field is immutable when `immutable`"
+            )
         if "deletionTimestamp" in metadata:
             if set(metadata.get("finalizers") or ()) - set(old["metadata"].get("finalizers") or ()):
                 raise RefusedError(422, "no new finalizers can be added if the object is being deleted")

@@ -12,7 +12,7 @@ from contextlib import suppress
 from random import Random
 from typing import Any, NamedTuple, TypeVar
 
-from chaos.apiserver import some_trouble
+from chaos.apiserver import Trouble, some_trouble
 from chaos.clocks import now
 from chaos.history import PROJECTS, Life, annotation
 from chaos.kubernetes import WORKLOADS, Body, Name, RefusedError
@@ -254,15 +254,20 @@ def restore_object(world: World, a: int, b: int, c: int) -> None:
 
 @_rule(2)
 def touch_config_map(world: World, a: int, b: int, c: int) -> None:
-    """An endpoint's ConfigMap is edited or deleted, or its name taken."""
-    namespace, name = pick(NAMESPACES, a), f"{pick(NAMES, b)}-endpoint"
-    found = world.objects.get(Name("configmaps", namespace, name))
-    if found is None:
+    """An endpoint's ConfigMap is edited, deleted, frozen, forged or left without an owner; or writes are refused."""
+    name = Name("configmaps", pick(NAMESPACES, a), f"{pick(NAMES, b)}-endpoint")
+    if world.objects.get(name) is None:
         return
-    if c % 2:
-        world.objects.delete(Name("configmaps", namespace, name))
-    else:
-        world.objects.patch(Name("configmaps", namespace, name), {"data": {"OPENAI_MODEL": "edited"}})
+    forged = {"data": {"OPENAI_BASE_URL": "http://elsewhere.example/v1"}}
+    choices: tuple[Callable[[], object], ...] = (
+        lambda: world.objects.patch(name, {"data": {"OPENAI_MODEL": "edited"}}),
+        lambda: world.objects.delete(name),
+        lambda: world.objects.patch(name, {"immutable": True}),
+        lambda: world.objects.patch(name, {"immutable": True, **forged}),
+        lambda: world.objects.patch(name, {**forged, "metadata": {"ownerReferences": None}}),
+        lambda: world.api.troubles.append(Trouble("status", "configmaps", True, status=403, times=1 + c % 5)),
+    )
+    pick(choices, c)()
 
 
 @_rule(5)

@@ -8,8 +8,8 @@ import pytest
 
 from chaos.apiserver import Trouble
 from chaos.history import Life
-from chaos.kubernetes import WORKLOADS
-from chaos.scenes import declare, fault, kill, patches, played, posts, ready, until
+from chaos.kubernetes import WORKLOADS, Body, Name
+from chaos.scenes import declare, fault, kill, message, notes, patches, played, posts, ready, until
 from chaos.world import World
 
 
@@ -131,5 +131,138 @@ def test_a_restart_of_the_operator_makes_nothing_unready() -> None:
         kill(world)
         await asyncio.sleep(60.0)
         assert len(workload.versions) == before
+
+    played(scene)
+
+
+# -- the endpoint's ConfigMap ----------------------------------------------------------------------------------
+
+ENDPOINT = Name("configmaps", "team-a", "alpha-endpoint")
+ELSEWHERE = {"OPENAI_BASE_URL": "http://elsewhere.example/v1"}
+
+
+def published(world: World) -> Body:
+    """The endpoint's ConfigMap; empty where there is none."""
+    return world.objects.get(ENDPOINT) or {}
+
+
+def stands(world: World, life: Life) -> bool:
+    """Whether it is the Workload's own, and says where that is reached."""
+    found = published(world)
+    owners = [each["uid"] for each in found["metadata"].get("ownerReferences", ())] if found else []
+    return owners == [life.uid] and found["data"]["OPENAI_BASE_URL"].endswith("/endpoint/prod/alpha/v1")
+
+
+def refuse_config_maps(world: World, times: int, status: int = 403) -> None:
+    """An admission policy or a quota, for so many writes."""
+    world.api.troubles.append(Trouble("status", "configmaps", writes=True, status=status, times=times))
+
+
+@pytest.mark.parametrize("when", ["it is made", "it is restored"])
+def test_a_refused_endpoint_is_not_ready(when: str) -> None:
+    """Serving without an endpoint is of no use: the refusal is in the message, told once, and tried again seldom."""
+
+    async def scene(world: World) -> None:
+        if when == "it is restored":
+            workload = await serving(world)
+            refuse_config_maps(world, 5)
+            world.objects.delete(ENDPOINT)
+        else:
+            refuse_config_maps(world, 5)
+            workload = declare(world)
+        await until(world, lambda: ready(workload) == "ConfigMapRefused")
+        assert "the API server is in trouble" in message(workload)
+        await until(world, lambda: ready(workload) == "Ready", within=300.0)
+        assert stands(world, workload)
+        assert len(notes(world, "ConfigMapRefused")) == 1
+
+    played(scene)
+
+
+def test_an_endpoint_that_could_not_be_written_is_not_ready() -> None:
+    """Of passing trouble nothing is told, but Ready waits for the ConfigMap, too."""
+
+    async def scene(world: World) -> None:
+        refuse_config_maps(world, 9, status=500)
+        workload = declare(world)
+        await until(world, lambda: workload.body["status"].get("readiness") == {"phase": "ready", "message": "Serving"})
+        assert (ready(workload), published(world)) == ("Progressing", {})
+        await until(world, lambda: ready(workload) == "Ready", within=900.0)
+        assert stands(world, workload)
+        assert notes(world, "ConfigMapRefused") == []
+
+    played(scene)
+
+
+@pytest.mark.parametrize("how", ["forged by hand", "stale after an edit"])
+def test_an_immutable_endpoint_is_made_anew(how: str) -> None:
+    """It cannot be set right, and applications send their keys where it says."""
+
+    async def scene(world: World) -> None:
+        workload = await serving(world)
+        changes = {"immutable": True} if how == "stale after an edit" else {"immutable": True, "data": ELSEWHERE}
+        former = published(world)["metadata"]["uid"]
+        world.objects.patch(ENDPOINT, changes)
+        if how == "stale after an edit":
+            world.patch(workload, {"spec": {"model": "qwen-3"}})
+        await until(world, lambda: published(world) and published(world)["metadata"]["uid"] != former)
+        assert stands(world, workload)
+        assert "immutable" not in published(world)
+        await until(world, lambda: ready(workload) == "Ready" and published(world)["data"]["OPENAI_MODEL"] != "edited")
+
+    played(scene)
+
+
+def test_an_immutable_endpoint_that_somebody_holds_is_not_ready() -> None:
+    """A finalizer keeps what is forged: the Workload says so, and the endpoint is right once it is gone."""
+
+    async def scene(world: World) -> None:
+        workload = await serving(world)
+        world.objects.patch(
+            ENDPOINT, {"immutable": True, "data": ELSEWHERE, "metadata": {"finalizers": ["example.com/hold"]}}
+        )
+        await until(world, lambda: ready(workload) == "ConfigMapRefused")
+        assert "finalizer" in message(workload)
+        await asyncio.sleep(120.0)
+        assert ready(workload) == "ConfigMapRefused"
+        world.objects.patch(ENDPOINT, {"metadata": {"finalizers": None}})
+        await until(world, lambda: ready(workload) == "Ready" and stands(world, workload), within=300.0)
+
+    played(scene)
+
+
+@pytest.mark.parametrize("immutable", [False, True])
+@pytest.mark.parametrize("how", ["the Workload is applied again", "hands free it"])
+def test_an_orphaned_endpoint_is_taken_back(how: str, immutable: bool) -> None:
+    """It carries our label, nobody owns it, and it names this very workload: no conflict that a person must end."""
+
+    async def scene(world: World) -> None:
+        workload = await serving(world)
+        if how == "the Workload is applied again":
+            world.objects.delete(world.name(workload))
+            world.objects.patch(ENDPOINT, {"immutable": immutable or None, "metadata": {"ownerReferences": None}})
+            await until(world, lambda: workload.gone_at is not None)
+            workload = declare(world)
+        else:
+            stale = {"immutable": immutable or None, "data": ELSEWHERE}
+            world.objects.patch(ENDPOINT, {**stale, "metadata": {"ownerReferences": None}})
+        await until(world, lambda: ready(workload) == "Ready" and stands(world, workload))
+        assert notes(world, "ConfigMapConflict") == []
+
+    played(scene)
+
+
+def test_somebody_elses_config_map_is_never_taken() -> None:
+    """Our label alone names nobody: another Workload's data, or another owner, stays what it is."""
+
+    async def scene(world: World) -> None:
+        labels = {"app.kubernetes.io/managed-by": "inferencekey-operator"}
+        data = {"INFERENCEKEY_PROJECT": "prod", "INFERENCEKEY_WORKLOAD": "beta"}
+        theirs = world.objects.create(ENDPOINT, {"metadata": {"labels": labels}, "data": data})
+        workload = declare(world)
+        await until(world, lambda: ready(workload) == "ConfigMapConflict")
+        assert published(world) == theirs
+        world.objects.delete(ENDPOINT)
+        await until(world, lambda: ready(workload) == "Ready", within=300.0)
 
     played(scene)

@@ -32,7 +32,7 @@ def _contest(team: Team, name: str = NAME) -> int:
         team.platform.edit(team.name, name, model_name="theirs")
         eventually(lambda: len(sent(team, since)), equals(repaired))
         until_drift(team, name, None)
-        assert team.verdict(name) == "True Ready"
+        team.until_ready(name)
     team.platform.edit(team.name, name, model_name="theirs")
     team.until(name, "False Contested")
     return since
@@ -59,7 +59,7 @@ def test_a_look_that_is_asked_for_goes_on(team: Team) -> None:
     since = _contest(team)
     look(team, NAME)
     until_drift(team, NAME, None)
-    assert team.verdict(NAME) == "True Ready"
+    team.until_ready(NAME)
     assert len(sent(team, since)) == REPAIRS + 1
     team.platform.edit(team.name, NAME, model_name="theirs")
     eventually(lambda: len(sent(team, since)), equals(REPAIRS + 2))
@@ -76,7 +76,7 @@ def test_a_restart_does_not_begin_anew(team: Team, operator: Operator) -> None:
     assert (version(team, NAME), len(sent(team, since))) == (before, REPAIRS)
     team.platform.edit(team.name, NAME, model_name="llama-3")
     until_drift(team, NAME, None)
-    assert team.verdict(NAME) == "True Ready"
+    team.until_ready(NAME)
     assert len(sent(team, since)) == REPAIRS
 
 
@@ -99,7 +99,7 @@ def test_what_the_team_edits_itself_is_no_contest(team: Team) -> None:
         team.until_ready(NAME)
     assert sent(team, since) == [{"model_name": f"llama-{number}"} for number in range(REPAIRS + 2)]
     assert "class" not in drift(team, NAME)
-    until_told(team, NAME, *["Normal Progressing"] * (1 + REPAIRS + 2), "Normal Ready")
+    until_told(team, NAME, *["Normal Progressing", "Normal Ready"] * (1 + REPAIRS + 2))
 
 
 def test_a_repair_that_never_arrived_was_undone_by_nobody(team: Team) -> None:
@@ -111,5 +111,5 @@ def test_a_repair_that_never_arrived_was_undone_by_nobody(team: Team) -> None:
     team.platform.edit(team.name, NAME, model_name="theirs")
     eventually(lambda: len(sent(team, since)), equals(REPAIRS + 1), within=30)
     until_drift(team, NAME, None)
-    assert team.verdict(NAME) == "True Ready"
+    team.until_ready(NAME)
     assert "Warning Contested" not in told(team, NAME)

@@ -40,8 +40,9 @@ def _serve(team: Team, annotations: dict[str, str] | None = None, **spec: Any) -
 
 
 def _stays(team: Team, *, settled: bool = True) -> None:
-    """Over further intervals and a look that was asked for: the Workload stands as it stood."""
+    """Over further intervals and a look that was asked for: the Workload, which serves, stands as it stood."""
     look(team, NAME)
+    eventually(lambda: team.status(NAME)["readiness"].get("phase"), equals("ready"))
     before = version(team, NAME)
     team.pass_intervals(2)
     assert version(team, NAME) == before
@@ -178,7 +179,7 @@ def test_what_was_changed_is_set_back(team: Team) -> None:
     found = eventually(lambda: [event for event in team.events(NAME) if event.reason == "DriftDetected"])
     assert "model changed on the platform" in found[0].note
     assert "another" not in found[0].note
-    assert team.verdict(NAME) == "True Ready"
+    team.until_ready(NAME)
 
 
 def test_a_change_beside_an_update_is_not_overlooked(team: Team) -> None:

@@ -105,6 +105,50 @@ def test_it_is_restored(team: Team, served: Json, edit: Json) -> None:
     eventually(lambda: _substance(team), equals(wanted), within=SOON)
 
 
+def test_an_immutable_one_is_made_anew(team: Team, served: Json) -> None:
+    """Forged, it would have applications send their keys elsewhere, and nobody can set it right."""
+    wanted = {"data": served["data"], "labels": served["metadata"]["labels"], "binary": None}
+    forged = {"data": {"OPENAI_BASE_URL": "http://elsewhere.example/v1"}, "immutable": True}
+    team.api.patch(f"/api/v1/namespaces/{team.name}/configmaps/{NAME}", forged)
+    eventually(lambda: _substance(team), equals(wanted), within=SOON)
+    assert "immutable" not in _published(team)
+    team.until_ready("support-bot")
+
+
+def test_a_refused_one_is_told(team: Team) -> None:
+    """By a quota: not Ready, with the refusal, told once; and Ready once the quota is gone and a look asked for."""
+    quotas = f"/api/v1/namespaces/{team.name}/resourcequotas"
+    team.api.create(quotas, {"metadata": {"name": "small"}, "spec": {"hard": {"count/configmaps": "0"}}})
+    team.declare("support-bot")
+    team.until("support-bot", "False ConfigMapRefused")
+    conditions = team.conditions("support-bot")
+    assert "quota" in conditions["Ready"]["message"]
+    assert "Stalled" not in conditions
+    eventually(lambda: team.status("support-bot")["readiness"].get("phase"), equals("ready"))
+    team.pass_intervals(2)
+    assert team.verdict("support-bot") == "False ConfigMapRefused"
+    assert [told.reason for told in team.events("support-bot")].count("ConfigMapRefused") == 1
+    team.api.delete(f"{quotas}/small")
+    team.annotate("support-bot", {LOOK_NOW: "1"})
+    team.until_ready("support-bot")
+    assert _published(team)["data"]["INFERENCEKEY_WORKLOAD"] == "support-bot"
+
+
+@pytest.mark.parametrize("immutable", [False, True])
+def test_one_without_an_owner_is_taken_back(team: Team, immutable: bool) -> None:
+    """A restore, or `kubectl delete --cascade=orphan`, leaves one that names this workload: that is no conflict."""
+    data = {"INFERENCEKEY_PROJECT": team.name, "INFERENCEKEY_WORKLOAD": "support-bot", "OPENAI_MODEL": "stale"}
+    left = {"metadata": {"name": NAME, "labels": {LABEL: "inferencekey-operator"}}, "data": data}
+    path = f"/api/v1/namespaces/{team.name}/configmaps"
+    former = team.api.create(path, left | ({"immutable": True} if immutable else {}))["metadata"]["uid"]
+    team.declare("support-bot")
+    workload = team.until_ready("support-bot")
+    found = _published(team)
+    assert found["metadata"]["ownerReferences"][0]["uid"] == workload["metadata"]["uid"]
+    assert found["data"]["OPENAI_MODEL"] == "llama-3"
+    assert (found["metadata"]["uid"] == former) != immutable
+
+
 def test_it_is_made_again(team: Team, served: Json) -> None:
     """When it was deleted it comes back within seconds, as it was."""
     team.kubectl("delete", "configmap", NAME)

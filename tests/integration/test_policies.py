@@ -54,8 +54,8 @@ class Cell:
 
 
 CREATED = Cell("True Ready", told=("Normal Progressing", "Normal Ready"), writes=("create",))
-REPAIRED = Cell("True Ready", told=("Normal DriftDetected",), writes=("update",))
-UPDATED = Cell("True Ready", told=("Normal Progressing",), writes=("update",))
+REPAIRED = Cell("True Ready", told=("Normal DriftDetected", "Normal Ready"), writes=("update",))
+UPDATED = Cell("True Ready", told=("Normal Progressing", "Normal Ready"), writes=("update",))
 
 
 def _held(verdict: str, drifted: str, *events: str) -> Cell:

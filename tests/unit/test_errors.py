@@ -12,8 +12,9 @@ WORDS = [
     "WorkloadMissing", "MassMissing", "Contested", "TaskTypeMismatch", "SlugConflict", "IdentityChanged",
     "SecretNotFound", "SecretKeyNotFound", "SecretNotAllowed", "SecretInSpec", "WrongCredentialType",
     "TokenMalformed", "TokenRejected", "ProjectMismatch", "ProjectNotSet", "ScopeInsufficient",
-    "BaseURLNotAllowed", "InvalidPolicy", "ConfigMapConflict", "PlatformRefused", "PlatformUnreachable",
-    "PlatformError", "RateLimited", "Suspended", "DuplicateWorkload", "OperatorConflict", "Deleting", "Orphaned",
+    "BaseURLNotAllowed", "InvalidPolicy", "ConfigMapConflict", "ConfigMapRefused", "PlatformRefused",
+    "PlatformUnreachable", "PlatformError", "RateLimited", "Suspended", "DuplicateWorkload", "OperatorConflict",
+    "Deleting", "Orphaned",
 ]
 # fmt: on
 
@@ -24,6 +25,7 @@ HEAL_BY_THEMSELVES = {
     "PlatformUnreachable": "outages end",
     "PlatformError": "it is tried again",
     "RateLimited": "the limit passes",
+    "ConfigMapRefused": "quotas and policies change",
     "DuplicateWorkload": "the operator deletes the duplicate",
     "OperatorConflict": "it ends once the other operator writes nothing",
     "Deleting": "the deletion goes on",

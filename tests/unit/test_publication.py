@@ -1,0 +1,69 @@
+"""A refusal of the endpoint's ConfigMap in words: what the API server counts in its answers is no news."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+import pytest
+
+from inferencekey_operator.cluster import Body, Cluster, ClusterError
+from inferencekey_operator.conditions import failure, status
+from inferencekey_operator.errors import OperatorError, Reason
+from inferencekey_operator.plan import Identity
+from inferencekey_operator.publication import Publication
+from inferencekey_operator.workload import Workload
+from unit.builders import NOW, PLATFORM, a_live, a_workload
+from unit.virtual_time import virtual
+
+WHO = Identity(PLATFORM, "prod", "support-bot")
+QUOTA = 'configmaps "support-bot-endpoint" is forbidden: exceeded quota: small, used: configmaps={}'
+
+
+class Refusing:
+    """In the cluster's place: refuses each ConfigMap with the next of these answers."""
+
+    def __init__(self, *answers: ClusterError) -> None:
+        self._answers = list(answers)
+
+    async def create_config_map(self, body: Body) -> Body:
+        """A refusal."""
+        raise self._answers.pop(0)
+
+
+async def _refused(publication: Publication, workload: Workload) -> tuple[Workload, OperatorError]:
+    with pytest.raises(OperatorError) as caught:
+        await publication.publish(workload, WHO, a_live())
+    return replace(workload, status=status(workload, failure(caught.value), NOW)), caught.value
+
+
+def _publication(*answers: ClusterError) -> Publication:
+    return Publication(cast(Cluster, Refusing(*answers)), [])
+
+
+@virtual
+async def test_a_refusal_that_counts_is_told_once() -> None:
+    """The numbers of a quota change with each try: the message, and so the status, stays; another refusal is told."""
+    publication = _publication(
+        ClusterError(403, QUOTA.format(10)),
+        ClusterError(403, QUOTA.format(12)),
+        ClusterError(422, "denied by policy"),
+    )
+    workload, first = await _refused(publication, a_workload())
+    again, second = await _refused(publication, workload)
+    _, third = await _refused(publication, again)
+
+    assert (first.reason, first.message) == (Reason.CONFIG_MAP_REFUSED, second.message)
+    assert QUOTA.format(10) in first.message
+    assert "kubectl describe resourcequota -n " in first.message
+    assert again.status == workload.status
+    assert "denied by policy" in third.message
+
+
+@pytest.mark.parametrize("code", [0, 410, 429, 500, 503])
+@virtual
+async def test_what_passes_is_no_refusal(code: int) -> None:
+    """Trouble on the way is tried again without a word."""
+    with pytest.raises(ClusterError) as caught:
+        await _publication(ClusterError(code, "")).publish(a_workload(), WHO, a_live())
+    assert caught.value.status == code

@@ -7,10 +7,11 @@ still works there. Decides which token is tried; not what is done with it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 
-from inferencekey_operator.credentials import credential, identity, pinned_identity
-from inferencekey_operator.errors import Actor, OperatorError, PlatformFailure, Reason
+from inferencekey_operator.credentials import Credential, credential, identity, pinned_identity
+from inferencekey_operator.errors import Actor, ConfigurationError, OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.roster import Roster
 from inferencekey_operator.plan import Identity
 from inferencekey_operator.safeguards import newest_needed
@@ -44,11 +45,7 @@ def _secrets(world: World, workload: Workload) -> list[Mapping[str, str] | None]
 
 
 async def _reach_with(world: World, workload: Workload, secret: Mapping[str, str] | None) -> tuple[Identity, Roster]:
-    pinned = _pinned_project(workload)
-    found = credential(pinned, secret, world.allowed)
-    who = pinned_identity(workload) or Identity(found.base_url, found.project, workload.effective_slug)
-    if who.platform_url != found.base_url:
-        identity(pinned, found)  # raises: a token must not go to a platform that it was not meant for
+    who, found = _place(world, workload, secret)
     roster = world.rosters.use(workload.key, who.platform_url, who.project, found.token)
     try:
         await roster.look(max(newest_needed(world.store.memory(workload.key)), roster.uncertain_since))
@@ -58,6 +55,19 @@ async def _reach_with(world: World, workload: Workload, secret: Mapping[str, str
         if not (roster.answers_unreadably and any(known)):
             raise
     return who, roster
+
+
+def _place(world: World, workload: Workload, secret: Mapping[str, str] | None) -> tuple[Identity, Credential]:
+    """As for any look; and where the Secret moved on, what is pinned with the token of now."""
+    with suppress(ConfigurationError):
+        found = credential(workload, secret, world.allowed)
+        return identity(workload, found), found
+    pinned = _pinned_project(workload)
+    found = credential(pinned, secret, world.allowed)
+    who = pinned_identity(workload) or Identity(found.base_url, found.project, workload.effective_slug)
+    if who.platform_url != found.base_url:
+        who = identity(pinned, found)  # raises: a token must not go to a platform that it was not meant for
+    return who, found
 
 
 def _pinned_project(workload: Workload) -> Workload:

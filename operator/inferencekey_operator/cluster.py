@@ -87,8 +87,13 @@ class ClusterError(Exception):
 
     @property
     def refused(self) -> bool:
-        """An answer that the same request will get again until somebody changes what refuses it."""
-        return not (self.passing or self.conflict or self.gone or self.expired or self.terminating)
+        """An answer that the same request will get again until somebody changes what refuses it.
+
+        A 401 is not about the request, but about our credential.
+        """
+        return not (
+            self.passing or self.conflict or self.gone or self.expired or self.terminating or self.status == 401
+        )
 
     @property
     def terminating(self) -> bool:

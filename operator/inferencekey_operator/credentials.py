@@ -91,10 +91,14 @@ def credential(workload: Workload, secret: Mapping[str, str] | None, allowed: Al
 
 
 def identity(workload: Workload, credential: Credential) -> Identity:
-    """Who this Workload is on the platform; raises where that is no longer what it was."""
+    """Who this Workload is on the platform; raises where that is no longer what it was.
+
+    Pins and `endpoint.url` are written together. Where only the URL is right, hands changed the pins: they do not
+    count, and the next status corrects them.
+    """
     current = Identity(credential.base_url, credential.project, workload.effective_slug)
     pinned = pinned_identity(workload)
-    if pinned is None or pinned == current:
+    if pinned is None or pinned == current or workload.status.endpoint.url == current.url:
         return current
     moved = [
         f"{what} was {old}, is {new}"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 from inferencekey_operator.inferencekey.wire import LiveWorkload
 from inferencekey_operator.plan import Identity
@@ -40,8 +39,7 @@ ASYNC_ONLY = frozenset({"reranker", "classification", "reward"})
 
 def url(identity: Identity) -> str:
     """`{base}/endpoint/{project}/{workload}`."""
-    project, slug = quote(identity.project, safe=""), quote(identity.slug, safe="")
-    return f"{identity.platform_url}/endpoint/{project}/{slug}"
+    return identity.url
 
 
 def config_map_name(workload: Workload) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import quote
 
 from inferencekey_operator.drift import Comparison, FieldDiff, Leaf, compare, fingerprint
 from inferencekey_operator.errors import Reason
@@ -30,6 +31,11 @@ class Identity:
     platform_url: str
     project: str
     slug: str
+
+    @property
+    def url(self) -> str:
+        """The endpoint: `{base}/endpoint/{project}/{workload}`."""
+        return f"{self.platform_url}/endpoint/{quote(self.project, safe='')}/{quote(self.slug, safe='')}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -368,7 +368,7 @@ def _unpublished(refused: OperatorError | ClusterError | None) -> Report | None:
     """
     if isinstance(refused, OperatorError):
         return conditions.failure(refused)
-    if refused is None or not refused.passing:
+    if refused is None or refused.conflict or refused.gone or refused.terminating:
         return None
     return Report(
         Reason.PROGRESSING, "The endpoint's ConfigMap is not written yet. The operator retries automatically."

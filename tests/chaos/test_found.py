@@ -541,3 +541,30 @@ def test_a_deletion_is_on_its_way_when_etcd_is_restored() -> None:
         world.restore_etcd(10.0)
 
     assert slugs(played(scene)) == ["alpha"]
+
+
+FORGED = {"platformURL": "http://elsewhere.example", "projectSlug": "lab", "workloadSlug": "beta"}
+
+
+@pytest.mark.parametrize("then", ["it runs", "it is killed before", "it is deleted at once"])
+@pytest.mark.parametrize("pin", FORGED)
+def test_a_pin_that_hands_change_is_set_right(pin: str, then: str) -> None:
+    """It names another place than the endpoint beside it: nothing is asked there, and nothing is left behind."""
+
+    async def scene(world: World) -> None:
+        workload = declare(world)
+        await until(world, lambda: ready(workload) == "Ready")
+        was = workload.body["status"][pin]
+        if then == "it is killed before":
+            kill(world)
+        world.patch(workload, {"status": {pin: FORGED[pin]}}, status=True)
+        if then == "it is deleted at once":
+            world.objects.delete(world.name(workload))
+            await until(world, lambda: workload.gone_at is not None)
+            assert (slugs(world), notes(world, "Orphaned")) == ([], [])
+            return
+        await until(world, lambda: workload.body["status"][pin] == was)
+        assert notes(world, "IdentityChanged") == []
+        assert not [entry for entry in world.platform.journal.since(0) if entry.call.project == "lab"]
+
+    played(scene)

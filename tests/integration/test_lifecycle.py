@@ -41,8 +41,8 @@ def test_what_is_edited_is_changed_on_the_platform(team: Team) -> None:
     team.until_ready("support-bot")
     since = team.platform.last()
     team.kubectl("apply", "-f", "-", document=manifest(description="For customers", model="llama-4"))
-    workload = eventually(lambda: team.workload("support-bot"), lambda seen: seen["status"]["observedGeneration"] == 2)
-    assert team.verdict("support-bot") == "True Ready"
+    workload = team.until_ready("support-bot")
+    assert workload["status"]["observedGeneration"] == 2
     assert workload["status"]["drift"] == {"policy": "Reconcile"}
     assert [call["body"] for call in team.calls("update", since=since)] == [{"model_name": "llama-4"}]
     assert team.platform_writes(since) == ["update support-bot"]

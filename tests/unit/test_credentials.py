@@ -24,8 +24,9 @@ from inferencekey_operator.credentials import (
 from inferencekey_operator.drift import declared_document
 from inferencekey_operator.errors import Actor, ConfigurationError, OperatorError, PlatformFailure, Reason
 from inferencekey_operator.plan import Identity
+from inferencekey_operator.status import EndpointStatus
 from inferencekey_operator.workload import TokenSecretRef, WorkloadStatus
-from unit.builders import PLATFORM, SECRET_HALF, TOKEN, a_workload, agreed
+from unit.builders import IDENTITY, PLATFORM, SECRET_HALF, TOKEN, a_workload, agreed
 
 ALLOWED = Allowed(PLATFORM, ("inferencekey",), ("https://eu.inferencekey.com",))
 SECRET = {"INFERENCEKEY_SDK_TOKEN": TOKEN, "INFERENCEKEY_PROJECT": "prod"}
@@ -281,6 +282,19 @@ def test_an_identity_that_moved(spec: dict[str, Any], place: Credential, said: s
     assert "kubectl delete ikw/support-bot -n team-a" in caught.value.message
     assert way_back in caught.value.message
     assert ("kubectl patch secret" in caught.value.message) is bool(way_back), "what a spec says cannot be taken back"
+
+
+@pytest.mark.parametrize("pin", ["platform_url", "project_slug", "workload_slug"])
+def test_a_pin_that_contradicts_the_endpoint_does_not_count(pin: str) -> None:
+    """The two are written together: where only one is right, hands changed the other. Where neither is, it moved."""
+    true = EndpointStatus(url=f"{PLATFORM}/endpoint/prod/support-bot")
+    forged = {"platform_url": "https://elsewhere.example", "project_slug": "staging", "workload_slug": "bot"}[pin]
+
+    assert identity(agreed(a_workload(), endpoint=true, **{pin: forged}), HERE) == IDENTITY
+    with pytest.raises(ConfigurationError):
+        identity(agreed(a_workload(), endpoint=true), Credential(TOKEN, "other", PLATFORM))
+    with pytest.raises(ConfigurationError):
+        identity(agreed(a_workload(), **{pin: forged}), HERE)
 
 
 # -- secrets in the declaration ------------------------------------------------------------------------------------

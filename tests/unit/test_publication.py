@@ -60,7 +60,7 @@ async def test_a_refusal_that_counts_is_told_once() -> None:
     assert "denied by policy" in third.message
 
 
-@pytest.mark.parametrize("code", [0, 410, 429, 500, 503])
+@pytest.mark.parametrize("code", [0, 401, 410, 429, 500, 503])
 @virtual
 async def test_what_passes_is_no_refusal(code: int) -> None:
     """Trouble on the way is tried again without a word."""

@@ -309,7 +309,8 @@ class Controller:
             try:
                 await self.workloads_listed(everything())
             except ClusterError as error:
-                log.warning("the Workloads could not be listed for the full round: %s", error)
+                level = logging.DEBUG if error.gone else logging.WARNING  # the watch says it where the CRD is missing
+                log.log(level, "the Workloads could not be listed for the full round: %s", error)
 
     def _step(self) -> None:
         self.round_at = asyncio.get_running_loop().time()

@@ -3,9 +3,9 @@
 - *Started*: everything was listed, and the watch of Workloads is open. For a start-up probe.
 - *Alive*: nothing is wrong that a restart would mend. An API server or a platform that does not answer is no reason
   to restart. For a liveness probe.
-- *Ready*: started and alive, the Lease can be seen, and the API server takes the credentials. A standby is ready,
-  for it can take over at once: so a rollout of two replicas goes on while one of them works, and a disruption budget
-  counts both. For a readiness probe.
+- *Ready*: started and alive, the Lease can be seen, the cluster knows Workloads, and the API server takes the
+  credentials. A standby is ready, for it can take over at once: so a rollout of two replicas goes on while one of them
+  works, and a disruption budget counts both. For a readiness probe.
 
 Facts come from the parts; this module weighs them, and touches nothing.
 """
@@ -28,6 +28,11 @@ STUCK = 900.0
 LEASE_UNSEEN = 30.0
 """Seconds. A candidate asks for the Lease each second, a leader each other second."""
 
+NO_CRD = (
+    "the cluster does not know Workloads: install the CRD first, inferencekey-operator crd | kubectl apply "
+    "--server-side -f -"
+)
+
 Verdict = Mapping[str, str]
 """By check, what is wrong; empty where nothing is."""
 
@@ -45,6 +50,8 @@ class Health:
     """What is wrong with the credentials for the API server."""
     listed: bool = False
     """Set by whoever starts the process, once everything was listed."""
+    served: bool = True
+    """Whether the API server serves Workloads, as far as their watch knows: the CRD may be deleted."""
 
     def started(self) -> Verdict:
         """For a start-up probe."""
@@ -63,7 +70,8 @@ class Health:
         """For a readiness probe."""
         silence = self.leadership.lease_silence
         unseen = f"the API server told nothing about it for {silence:.0f} s" if silence > LEASE_UNSEEN else ""
-        return {**self.started(), **self.alive(), "lease": unseen, "credentials": self.login_trouble()}
+        crd = "" if self.served else NO_CRD
+        return {**self.started(), **self.alive(), "lease": unseen, "crd": crd, "credentials": self.login_trouble()}
 
     def _watching(self) -> str:
         return "" if PLURAL in self.pulse.silences() else "the watch of Workloads is not open yet"
@@ -72,6 +80,8 @@ class Health:
         if not self.pulse.answering:
             return ""
         deaf = {resource: seconds for resource, seconds in self.pulse.deaf_for().items() if seconds > DEAF}
+        if not self.served:
+            deaf.pop(PLURAL, None)
         return ", ".join(f"nothing heard of {resource} for {seconds:.0f} s" for resource, seconds in deaf.items())
 
     def _round(self) -> str:

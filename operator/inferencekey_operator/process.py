@@ -20,6 +20,7 @@ import aiohttp
 
 from inferencekey_operator import heap, logs
 from inferencekey_operator.cluster import Body, Cluster, ClusterError
+from inferencekey_operator.health import NO_CRD
 from inferencekey_operator.inferencekey.egress import Egress
 from inferencekey_operator.patience import Patience
 from inferencekey_operator.probes import Probes
@@ -94,7 +95,7 @@ async def _serve(
         for name in settings.namespace:
             await _patiently(partial(_read_namespace, cluster, parts.namespaces, name), stop)
         await _patiently(partial(_find_workloads, cluster, settings), stop)
-        watch = WorkloadWatch(parts.controller, cluster, settings.namespace)
+        watch = WorkloadWatch(parts.controller, cluster, settings.namespace, parts.health)
         async with _background(partial(watch.run, partial(_heed_signals, stop))):
             await _unless_stopped(watch.listed.wait(), stop)
             parts.health.listed = True
@@ -188,10 +189,7 @@ async def _find_workloads(cluster: Cluster, settings: Settings) -> None:
         if error.passing:
             raise
         if error.gone:
-            raise logs.StartError(
-                "the cluster does not know Workloads: install the CRD first, inferencekey-operator crd | kubectl apply "
-                "--server-side -f -"
-            ) from error
+            raise logs.StartError(NO_CRD) from error
         raise logs.StartError(f"the Workloads cannot be listed: {error}") from error
 
 

@@ -22,6 +22,7 @@ import kopf
 from inferencekey_operator import handlers
 from inferencekey_operator.cluster import Cluster, ClusterError, lines
 from inferencekey_operator.controller import Controller
+from inferencekey_operator.health import NO_CRD, Health
 from inferencekey_operator.intake import trimmed
 from inferencekey_operator.patience import Patience
 from inferencekey_operator.workload import GROUP, PLURAL, VERSION
@@ -38,8 +39,10 @@ _KOPF = str(Path(kopf.__file__).parent)
 class WorkloadWatch:
     """All Workloads, of these namespaces or of the cluster, listed and then watched for ever."""
 
-    def __init__(self, controller: Controller, cluster: Cluster, namespaces: tuple[str, ...]) -> None:
-        self._controller, self._cluster, self._namespaces = controller, cluster, namespaces
+    def __init__(
+        self, controller: Controller, cluster: Cluster, namespaces: tuple[str, ...], health: Health | None = None
+    ) -> None:
+        self._controller, self._cluster, self._namespaces, self._health = controller, cluster, namespaces, health
         self._unlisted: set[str | None] = set(namespaces or (None,))
         self.listed = asyncio.Event()
         """Set once the first lists are complete."""
@@ -51,12 +54,28 @@ class WorkloadWatch:
             patience.begin()
             try:
                 await _is_served(self._cluster)
+                self._note_served(served=True)
                 registry = handlers.registry(self._controller, self._open_session, self._cluster.server, patience.hear)
                 await _live(registry, self._namespaces, reclaim_signals)
                 log.warning("the watch of Workloads ended, and is begun anew")
             except Exception as error:  # kopf's failures have no common type
-                log.warning("the watch of Workloads broke off, and is begun anew: %s: %s", type(error).__name__, error)
+                if getattr(error, "status", None) == 404:  # ours, or kopf's
+                    self._note_served(served=False)
+                level = logging.WARNING if self._health is None or self._health.served else logging.DEBUG
+                log.log(
+                    level, "the watch of Workloads broke off, and is begun anew: %s: %s", type(error).__name__, error
+                )
             await patience.pause()
+
+    def _note_served(self, *, served: bool) -> None:
+        """Said once when the CRD is deleted, and once when it is back; meanwhile the process is not ready."""
+        if self._health is None or self._health.served == served:
+            return
+        self._health.served = served
+        if served:
+            log.info("the cluster knows Workloads again")
+        else:
+            log.error("%s; the operator waits for it", NO_CRD)
 
     def _open_session(self) -> aiohttp.ClientSession:
         return self._cluster.open_session(0, self._list)
@@ -73,6 +92,8 @@ class WorkloadWatch:
         if not _asks_for_all(request):
             return await handler(request)
         answer = await request.session.get(request.url.update_query(fieldSelector=NOBODY))
+        if answer.status < 300 or answer.status == 404:
+            self._note_served(served=answer.status < 300)
         if answer.status < 300:
             await answer.read()
             await self._list_of(_namespace(request))

@@ -167,3 +167,18 @@ async def test_a_candidacy_that_ended() -> None:
     process.leadership._run = asyncio.ensure_future(asyncio.sleep(0))  # type: ignore[assignment]
     await process.passes(10)
     assert wrong(process.health.alive()) == ["candidacy"]
+
+
+@virtual
+async def test_without_the_crd_it_is_alive_and_not_ready() -> None:
+    """A restart would mend nothing: the watch of Workloads says nothing for as long as nobody installs the CRD."""
+    process = Process()
+    process.health.served = False
+    await process.passes(2 * DEAF)
+
+    assert wrong(process.health.alive()) == []
+    assert wrong(process.health.ready()) == ["crd"]
+    assert "inferencekey-operator crd | kubectl apply" in process.health.ready()["crd"]
+
+    process.health.served = True
+    assert "watches" in wrong(process.health.alive())

@@ -23,7 +23,7 @@ def wait(sdk: ManagementClient, on_progress: Callable[[ReadinessEvent], None]) -
 
 def stream_bytes(admin: Admin) -> int:
     """Return the size of the first readiness stream once the simulator is done with it."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         entry = admin.requests(operation="readiness")[0]
         if entry["seconds"] is not None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.api import Json
 from harness.team import APPROVE_PLAN, LOOK_NOW, Team
-from harness.waiting import equals, eventually
+from harness.waiting import LONG, equals, eventually
 
 _moments = itertools.count(1)
 
@@ -22,15 +22,15 @@ def drift(team: Team, name: str) -> Json:
     return found
 
 
-def until_drift(team: Team, name: str, drift_class: str | None, within: float = 20.0) -> Json:
+def until_drift(team: Team, name: str, drift_class: str | None, within: float = LONG) -> Json:
     """`status.drift`, once it is of this class; None: once there is none."""
     return eventually(
         lambda: drift(team, name), lambda seen: "policy" in seen and seen.get("class") == drift_class, within=within
     )
 
 
-def until_policy(team: Team, name: str, policy: str, within: float = 5.0) -> Json:
-    """`status.drift`, once this policy is in force: within seconds, long before a full round."""
+def until_policy(team: Team, name: str, policy: str, within: float = LONG) -> Json:
+    """`status.drift`, once this policy is in force: long before a full round."""
     return eventually(lambda: drift(team, name), lambda seen: seen.get("policy") == policy, within=within)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.api import EVENTS, WORKLOADS, Api, Json
-from harness.waiting import equals, eventually
+from harness.waiting import LONG, equals, eventually
 from inferencekey_simulator.admin import Admin
 from integration.manifests import Kubectl, manifest
 
@@ -110,16 +110,16 @@ class Team:
         ready = self.conditions(name).get("Ready")
         return f"{ready['status']} {ready['reason']}" if ready else ""
 
-    def until(self, name: str, verdict: str, within: float = 20.0) -> Json:
+    def until(self, name: str, verdict: str, within: float = LONG) -> Json:
         """The Workload, once its verdict is this one."""
         eventually(lambda: self._seen(name), lambda seen: seen[0] == verdict, within=within)
         return self.workload(name)
 
-    def until_ready(self, name: str, within: float = 20.0) -> Json:
+    def until_ready(self, name: str, within: float = LONG) -> Json:
         """The Workload, once it serves what is declared now."""
         return self.until(name, "True Ready", within)
 
-    def until_gone(self, name: str, within: float = 20.0) -> None:
+    def until_gone(self, name: str, within: float = LONG) -> None:
         """Back when there is no such Workload any more."""
         eventually(lambda: self.find(name), lambda found: found is None, within=within)
 

@@ -12,6 +12,9 @@ from typing import TypeVar
 
 _Seen = TypeVar("_Seen")
 
+LONG = 60.0
+"""Seconds that are waited for what takes one on a quiet machine: far below the full round of ten minutes, which would
+mend whatever was missed."""
 POLL = 0.05
 """Seconds between two looks, at least; they grow with what was waited already, for looks cost what is looked at."""
 _LONGER = 0.08
@@ -19,7 +22,7 @@ _LONGEST = 0.5
 
 
 def eventually(
-    look: Callable[[], _Seen], holds: Callable[[_Seen], object] = bool, *, within: float = 20.0, poll: float = POLL
+    look: Callable[[], _Seen], holds: Callable[[_Seen], object] = bool, *, within: float = LONG, poll: float = POLL
 ) -> _Seen:
     """The first value of `look` for which `holds` is true; AssertionError with the last one after `within` seconds.
 

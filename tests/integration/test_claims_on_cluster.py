@@ -21,7 +21,7 @@ from integration.manifests import manifest
 NAME = "support-bot"
 FINALIZER = "inferencekey.com/workload"
 CONFLICT = "False SlugConflict"
-SOON = 10.0
+SOON = 60.0
 """Seconds in which a slug that becomes free is taken over: far below any round."""
 
 

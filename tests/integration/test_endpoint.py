@@ -13,7 +13,7 @@ from harness.team import LOOK_NOW, Team
 from harness.waiting import equals, eventually
 from inferencekey_simulator.admin import Admin
 
-SOON = 10.0
+SOON = 60.0
 NAME = "support-bot-endpoint"
 LABEL = "app.kubernetes.io/managed-by"
 

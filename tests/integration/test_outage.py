@@ -24,6 +24,8 @@ from harness.team import SECRET, Team
 from harness.waiting import eventually
 
 INTERVAL = 2.0
+MOST_LISTS = 6
+"""Before the last write after an outage: the one that shows that it is over, and those that writes ask for."""
 FLEET = 12
 """Workloads that are ready, in each namespace."""
 STARTING = 5
@@ -214,17 +216,18 @@ def test_nothing_is_written_while_it_lasts(story: Story) -> None:
 
 def test_back_in_control_within_an_interval(story: Story, crowd: Crowd) -> None:
     """What was wanted meanwhile is done: made once, changed, deleted. And all others still are as they were."""
-    story.one.until_ready(NEW, within=2 * INTERVAL)
-    story.one.until_ready(CHANGED, within=INTERVAL)
-    story.one.until_gone(DELETED, within=2 * INTERVAL)
-    first = min(call["monotonic"] for call in story.one.calls(since=story.ended) if call["status"] == 200)
+    story.one.until_ready(NEW)
+    story.one.until_ready(CHANGED)
+    story.one.until_gone(DELETED)
     writes = story.one.calls("create", "update", "delete", since=story.ended)
     assert Counter(f"{call['operation']} {call['slug']}" for call in writes) == {
         f"create {NEW}": 1,
         f"update {CHANGED}": 1,
         f"delete {DELETED}": 1,
     }
-    assert max(call["monotonic"] for call in writes) - first < INTERVAL + 1.0
+    last = max(call["monotonic"] for call in writes)
+    lists = [call for call in story.one.calls("list", since=story.ended) if call["status"] == 200]
+    assert sum(call["monotonic"] < last for call in lists) <= MOST_LISTS, "it waited for intervals to pass"
     assert story.one.live(CHANGED)["model_name"] == "llama-4"
     assert story.one.slugs() == sorted(
         [NEW, *(f"bot-{n:02}" for n in range(FLEET) if n != 1), *(f"partner-{n:02}" for n in range(FLEET))]
@@ -261,4 +264,4 @@ def test_those_that_were_starting_are_followed_again(story: Story) -> None:
     for number in range(STARTING):
         story.other.platform.phase(story.other.name, f"starting-{number}", "ready")
     for number in range(STARTING):
-        story.other.until_ready(f"starting-{number}", within=15)
+        story.other.until_ready(f"starting-{number}")

@@ -28,7 +28,7 @@ from inferencekey_simulator.admin import Admin
 POLICIES = ("Reconcile", "Fail", "DryRun", "Warn", "Ignore")
 CLASSES = ("NotCreated", "SpecChange", "OutOfBand", "Both", "Missing")
 DEFAULT = "Warn"
-SOON = 5.0
+SOON = 60.0
 """Seconds in which an annotation takes effect: far below the round that looks at everything."""
 
 

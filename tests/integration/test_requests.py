@@ -17,7 +17,7 @@ from harness.waiting import equals, eventually
 pytestmark = pytest.mark.usefixtures("operator")
 
 NAME = "support-bot"
-SOON = 5.0
+SOON = 60.0
 
 
 @pytest.fixture(scope="module")

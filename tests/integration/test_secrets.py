@@ -16,7 +16,7 @@ from harness.team import BASE_URL_KEY, PROJECT_KEY, SECRET, TOKEN_KEY, Team, Tol
 from harness.waiting import eventually
 from inferencekey_simulator.admin import Admin
 
-SOON = 10.0
+SOON = 60.0
 """Seconds in which a Secret takes effect: far below the round that looks at everything."""
 
 PLACEHOLDER = re.compile(r"<[^>]*>")

@@ -15,5 +15,5 @@ from inferencekey_simulator.platform import Platform
 async def client_of(platform: Platform, token: str, **headers: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client that carries the token, and these headers."""
     headers = {"Authorization": f"Bearer {token}", **headers}
-    async with serving(platform) as url, httpx.AsyncClient(base_url=url, headers=headers, timeout=5) as client:
+    async with serving(platform) as url, httpx.AsyncClient(base_url=url, headers=headers, timeout=60) as client:
         yield client

@@ -446,7 +446,7 @@ async def test_a_slow_call_ends_at_its_deadline(world: World, operation: str) ->
     world.fault("delay_after", operation=operation, seconds=30)
     started = time.monotonic()
     error = await failing(calls[operation]())
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     assert (error.reason, error.uncertain) == (Reason.PLATFORM_UNREACHABLE, operation != "list")
     assert "no answer in time" in error.message
 
@@ -454,9 +454,9 @@ async def test_a_slow_call_ends_at_its_deadline(world: World, operation: str) ->
 async def test_one_slow_project_does_not_hold_up_another(world: World) -> None:
     """Calls travel side by side."""
     other = world.platform.mint("team-b")
-    world.platform.configure({"project_latency": {"team-a": 30.0}})
+    world.platform.configure({"project_latency": {"team-a": 300.0}})
     slow = asyncio.create_task(world.client.list_workloads(world.token, "team-a"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert (await world.client.list_workloads(other, "team-b")).body == b"[]"
     slow.cancel()
 
@@ -527,7 +527,7 @@ async def test_an_answer_that_dribbles_ends_at_the_deadline() -> None:
     async with against(sends(*[bytes([each]) for each in CREATED], pause=0.05), write_deadline=0.3) as (_, client):
         started = time.monotonic()
         error = await failing(client.create(TOKEN, "team-a", BODY))
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 0.05 * len(CREATED), "it was read to its end"
         assert error.uncertain
 
 
@@ -550,7 +550,7 @@ async def test_an_endless_refusal_is_not_read_to_its_end() -> None:
 
     async with against(endless, connections=1) as (server, client):
         for count in (1, 2):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 error = await failing(client.list_workloads(TOKEN, "team-a"))
             assert (error.reason, error.status) == (Reason.PLATFORM_UNREACHABLE, 500)
             assert server.connections == count
@@ -687,7 +687,7 @@ async def test_a_cancelled_call_gives_its_connection_back() -> None:
         for count in range(1, 4):
             server.arrived.clear()
             task = asyncio.create_task(client.create(TOKEN, "team-a", BODY))
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 await server.arrived.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):

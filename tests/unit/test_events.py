@@ -22,7 +22,7 @@ _OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[
 
 async def told(note: str, name: str = "support-bot") -> dict[str, Any]:
     """The Event that becomes of a note about a Workload of this name."""
-    async with answering(sends(response(b"{}"))) as (cluster, server), asyncio.timeout(20):
+    async with answering(sends(response(b"{}"))) as (cluster, server), asyncio.timeout(60):
         recorder = Recorder(cluster)
         sending = asyncio.create_task(recorder.run())
         recorder.workload(a_workload(name=name), Reason.PLATFORM_REFUSED, note, warning=True)
@@ -67,7 +67,7 @@ def in_turn(*answers: bytes) -> Script:
 
 async def sent(*answers: bytes, times: int = 1) -> list[tuple[str, dict[str, Any]]]:
     """The requests for one note told so many times, where the API server answers like this: method and body."""
-    async with answering(in_turn(*answers)) as (cluster, server), asyncio.timeout(20):
+    async with answering(in_turn(*answers)) as (cluster, server), asyncio.timeout(60):
         recorder = Recorder(cluster)
         sending = asyncio.create_task(recorder.run())
         for _ in range(times):
@@ -123,7 +123,7 @@ async def test_a_repeat_whose_answer_was_lost_counts_once() -> None:
 async def test_what_is_too_old_to_be_folded_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """However much is told in the life of a process, it holds the Events of some minutes; a repeat makes one young."""
     monkeypatch.setattr(events, "FOLD", timedelta(seconds=0.3))
-    async with answering(sends(response(b"{}"))) as (cluster, _), asyncio.timeout(20):
+    async with answering(sends(response(b"{}"))) as (cluster, _), asyncio.timeout(60):
         recorder = Recorder(cluster)
         sending = asyncio.create_task(recorder.run())
         for note in ("one", "two", "one"):

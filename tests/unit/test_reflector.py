@@ -155,7 +155,7 @@ async def test_a_handler_that_stumbles_ends_no_watch() -> None:
 
 async def events_of(body: bytes) -> list[Body]:
     """What a watch tells whose stream is this."""
-    async with answering(sends(response(body))) as (cluster, _), asyncio.timeout(20):
+    async with answering(sends(response(body))) as (cluster, _), asyncio.timeout(60):
         return [event async for event in cluster.watch("/api/v1/things", "7")]
 
 

@@ -21,7 +21,7 @@ from inferencekey_simulator.platform import Platform
 from inferencekey_simulator.state_file import restore, saved
 
 BODY = {"name": "Bot", "slug": "bot", "backend": "vllm", "model_name": "llama-3"}
-BOUND = 20.0
+BOUND = 60.0
 
 
 class Process:

@@ -45,7 +45,7 @@ def slugs(platform: Platform) -> list[str]:
 
 async def eventually(condition: Callable[[], bool]) -> None:
     """Wait until a condition holds, and fail when it does not within five seconds."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 (what is waited for has no event of its own)
             await asyncio.sleep(0.01)
 
@@ -149,19 +149,19 @@ async def test_enormous(client: httpx.AsyncClient, platform: Platform) -> None:
 
 async def test_a_write_that_is_late_happens_though_nobody_waits(client: httpx.AsyncClient, platform: Platform) -> None:
     """A client that gave up does not keep the platform from carrying the write out."""
-    arm(platform, "delay", operation="create", seconds=0.3)
+    arm(platform, "delay", operation="create", seconds=2.0)
     with pytest.raises(httpx.ReadTimeout):
-        await client.post(WORKLOADS, json=BODY, timeout=0.05)
+        await client.post(WORKLOADS, json=BODY, timeout=httpx.Timeout(60, read=0.05))
     assert slugs(platform) == []
     await eventually(lambda: slugs(platform) == ["bot"])
 
 
 async def test_an_answer_that_is_late(client: httpx.AsyncClient, platform: Platform) -> None:
-    """With delay_after the write has happened by the time the client gives up."""
-    arm(platform, "delay_after", operation="create", seconds=0.5)
+    """With delay_after the write happens long before the answer."""
+    arm(platform, "delay_after", operation="create", seconds=300.0)
     with pytest.raises(httpx.ReadTimeout):
-        await client.post(WORKLOADS, json=BODY, timeout=0.2)
-    assert slugs(platform) == ["bot"]
+        await client.post(WORKLOADS, json=BODY, timeout=httpx.Timeout(60, read=0.2))
+    await eventually(lambda: slugs(platform) == ["bot"])
 
 
 async def test_latency(client: httpx.AsyncClient, platform: Platform) -> None:

@@ -125,6 +125,6 @@ FOUND_BY: dict[Mutation, int] = {
     nobody_claims: 0,
     a_status_is_always_written: 0,
     suspended_all_the_same: 2,
-    a_write_leaves_readiness_as_it_was: 3,
+    a_write_leaves_readiness_as_it_was: 6,
 }
 """Each of them, and a seed that found it: where one of the operator's steps moves, one of the next seeds does."""

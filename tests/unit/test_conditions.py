@@ -293,7 +293,10 @@ def test_the_command_survives_the_longest_names(
         ),
         ("missing", "Gone from the platform. To create it again: kubectl"),
         ("missing en masse", "Many workloads of this project vanished at once, so none is created again. Gone"),
-        ("contested", "Somebody else undid the repair three times in ten minutes, so it is not repeated. Changed"),
+        (
+            "contested",
+            "Somebody else, or the platform itself, undid the repair three times in ten minutes, so it is not",
+        ),
         ("found as declared", "The slug exists on the platform and was not made here. On the platform already, as"),
         ("found with differences", "The slug exists on the platform and was not made here. Declared but not applied"),
     ],

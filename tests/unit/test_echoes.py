@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hostile.echoed import ENCODINGS, found, placed
@@ -34,6 +34,7 @@ def test_an_encoded_secret_is_blanked(encoding: str) -> None:
 
 
 @settings(max_examples=150)
+@example(["backslash x", "json here and there"], 0, 12, "", "")
 @given(st.lists(DRAWN, min_size=1, max_size=2), st.integers(0, 52), st.integers(12, 64), AROUND, AROUND)
 def test_no_encoding_and_no_place_shows_twelve_digits(
     encodings: list[str], begin: int, size: int, before: str, after: str

@@ -24,11 +24,10 @@ RAW_RUN = 7
 MOST_LAYERS = 5
 """Escapes within escapes that are undone: a text with more of them is not shown at all."""
 
-_ESCAPE = re.compile(
-    r"""%u[0-9a-f]{4} | %[0-9a-f]{2} | \\u[0-9a-f]{4} | \\u\{[0-9a-f]{1,6}\} | \\x[0-9a-f]{2} | \\[0-7]{3}
-    | \\[abfnrtv"'/\\] | =[0-9a-f]{2} | &\#[0-9]{1,7};? | &\#x[0-9a-f]{1,6};? | &[a-z]{2,24}; | <[^<>]{0,100}>""",
-    re.IGNORECASE | re.VERBOSE,
-)
+_ESCAPE = r"""%u[0-9a-f]{4} | %[0-9a-f]{2} | \\u[0-9a-f]{4} | \\u\{[0-9a-f]{1,6}\} | \\x[0-9a-f]{2} | \\[0-7]{3}
+    | \\[abfnrtv"'/] | =[0-9a-f]{2} | &\#[0-9]{1,7};? | &\#x[0-9a-f]{1,6};? | &[a-z]{2,24}; | <[^<>]{0,100}>"""
+_ESCAPES = [re.compile(each, re.IGNORECASE | re.VERBOSE) for each in (rf"\\\\ | {_ESCAPE}", _ESCAPE)]
+"""Two backslashes are one that is escaped, or a backslash before an escape: each is a reading of its own."""
 _CODE_POINT = re.compile(r"(?:%u?|\\u\{?|\\x|=)([0-9a-f]+)\}?", re.IGNORECASE)
 _SEPARATOR = " "
 _ALPHANUMERIC = re.compile(r"[0-9A-Za-z]+")
@@ -144,15 +143,19 @@ def _narrow(text: str) -> str:
 
 
 def _layers(text: str) -> Iterator[_Layer | None]:
-    """The text as it stands, and after each layer of escapes; None at last where there are too many."""
-    layer = _visible(text)
-    for _ in range(MOST_LAYERS):
-        yield layer
-        below = _undone(layer)
-        if below.text == layer.text:
-            return
-        layer = below
-    yield None
+    """The text as it stands, and after each layer of escapes; None where there are too many."""
+    first = _visible(text)
+    yield first
+    for escape in _ESCAPES:
+        layer = first
+        for _ in range(MOST_LAYERS):
+            below = _undone(layer, escape)
+            if below.text == layer.text:
+                break
+            layer = below
+            yield layer
+        else:
+            yield None
 
 
 def _visible(text: str) -> _Layer:
@@ -163,12 +166,12 @@ def _visible(text: str) -> _Layer:
     return _Layer(_narrow("".join(text[at] for at in places)), places, [at + 1 for at in places])
 
 
-def _undone(layer: _Layer) -> _Layer:
+def _undone(layer: _Layer, escape: re.Pattern[str]) -> _Layer:
     text: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
     done = 0
-    for match in _ESCAPE.finditer(layer.text):
+    for match in escape.finditer(layer.text):
         begin, end = match.span()
         letters = _meant(match[0])
         text += layer.text[done:begin], letters

@@ -31,8 +31,8 @@ bench: setup ## what it costs, beside what a team would use instead; N=1000,1000
 	@$(BIN)/python -m bench run --sizes=$(or $(N),1000) --rounds=$(or $(ROUNDS),3) \
 		$(if $(PEERS),--peers=$(PEERS)) $(BENCH_ARGS)
 
-# In the order of their names: what is short comes last, and fills the gaps.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+# In the order of their names: what is short comes last, and fills the gaps. Most tests wait more than they compute.
+PYTEST := $(BIN)/python -m pytest -n 4 --dist loadscope --no-loadscope-reorder
 
 test: check controlplane tools ## all tests of the product, on the same real control plane
 	@$(PYTEST) -m "not tools" $(PYTEST_ARGS)

@@ -130,6 +130,8 @@ def test_a_write_while_nothing_happens_is_told_with_what_it_changed() -> None:
         'team-a/alpha was written: metadata.resourceVersion: "7" -> "8"; status.adopted: false -> true',
         "the ConfigMap team-a/alpha-endpoint was written",
     ]
+    left = Sight([], [], CONFIG_MAPS)
+    assert list(written(left, Sight([], [], {}))) == []
 
 
 def test_a_twin_is_told_even_if_it_is_gone(tmp_path: Path) -> None:

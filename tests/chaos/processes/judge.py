@@ -135,9 +135,10 @@ def written(before: Sight, after: Sight) -> Iterator[str]:
             paths = sorted(dict(old.items() ^ new.items()))
             changes = "; ".join(f"{path}: {old.get(path)} -> {new.get(path)}" for path in paths)
             yield f"{'/'.join(key)} was written: {changes}"
-    for key in sorted(before.config_maps.keys() | after.config_maps.keys()):
-        if before.config_maps.get(key) != after.config_maps.get(key):
-            yield f"the ConfigMap {'/'.join(key)} was written"
+    for namespace, name in sorted(now):  # the garbage collector takes the others away in its time
+        config_map = (namespace, f"{name}-endpoint")
+        if before.config_maps.get(config_map) != after.config_maps.get(config_map):
+            yield f"the ConfigMap {'/'.join(config_map)} was written"
 
 
 def _flat(value: Any, path: str = "") -> dict[str, str]:

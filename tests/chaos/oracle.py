@@ -136,8 +136,9 @@ class Oracle:
         return life.lately(self.lateness)
 
     def _may_look_as_before(self, row: Row) -> bool:
-        """Whether lists may not have shown yet what hands changed."""
-        return self.lied_at() > now() - RACE or self.edited(row.id) > now() - LOOK
+        """Whether lists may not have shown yet what hands changed, when what is carried out now was sent."""
+        sent = now() if self.arrived is None else self.arrived
+        return self.lied_at() > sent - RACE or self.edited(row.id) > sent - LOOK
 
     def _was_edited(self, row: Row) -> bool:
         return self.edited(row.id) > float("-inf")

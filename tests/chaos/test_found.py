@@ -568,3 +568,18 @@ def test_a_pin_that_hands_change_is_set_right(pin: str, then: str) -> None:
         assert not [entry for entry in world.platform.journal.since(0) if entry.call.project == "lab"]
 
     played(scene)
+
+
+def test_what_is_renamed_while_its_deletion_is_on_its_way_is_deleted() -> None:
+    """The platform carries it out half a minute later: nothing can call it back."""
+
+    async def scene(world: World) -> None:
+        workload = declare(world, deletionPolicy="Delete")
+        await until(world, lambda: ready(workload) == "Ready")
+        fault(world, "delay", "delete", seconds=30.0)
+        world.objects.delete(world.name(workload))
+        await asked(world, "delete")
+        world.platform.edit(world.platform.row("prod", "alpha"), {"slug": "renamed"})
+        await asyncio.sleep(60.0)
+
+    assert slugs(played(scene)) == []

@@ -79,7 +79,7 @@ class Audit:
         return map(json.loads, _text(self._log, since).splitlines())
 
     def _is_ours(self, event: dict[str, Any]) -> bool:
-        if event["user"]["username"] != self._user or "objectRef" not in event:
+        if event["user"].get("username") != self._user or "objectRef" not in event:
             return False
         return not str(event.get("userAgent", "")).startswith("kubectl")
 

@@ -94,7 +94,8 @@ def test_a_namespace_that_goes_while_the_list_is_empty_leaves_nothing(team: Team
 @pytest.mark.parametrize("status", [422, 403])
 def test_what_is_made_by_hand_after_a_refusal_is_not_ours(team: Team, status: int) -> None:
     """The refusal takes back the record, the pins and the finalizer, so the row is found, not made here."""
-    team.platform.fault("respond", operation="create", project=team.name, status=status)
+    refusal = {"error": "not this one"}
+    team.platform.fault("respond", operation="create", project=team.name, status=status, body=refusal)
     team.declare(NAME, adoptionPolicy="Never")
     team.until(NAME, "False PlatformRefused")
     theirs = team.platform.add(team.name, NAME, backend="vllm", model_name="theirs")

@@ -262,6 +262,15 @@ def test_whatever_stands_beside_a_row_that_no_reader_takes(listed: list[Any], va
     assert replace(spoiled, workloads=spoiled.workloads[1:]) == without
 
 
+def test_a_spoiled_list_is_cut_at_each_place() -> None:
+    """Also where a whole row and its comma are all that came."""
+    body = b'[{"id": "w1", "slug": "a"}, {"slug": "bad", "unknown": NaN}, {"slug": "b", "config": [1, {}]}]'
+    assert len(wire.parse_list(body)) == 1
+    for cut in range(len(body)):
+        with pytest.raises(PlatformFailure):
+            wire.parse_list(body[:cut])
+
+
 @given(st.lists(rows, min_size=1, max_size=3), st.data())
 def test_a_spoiled_list_that_was_cut_anywhere_is_an_error(listed: list[Any], data: st.DataObject) -> None:
     """No proper beginning of it passes for a shorter list."""

@@ -52,7 +52,7 @@ def _pieces(body: bytes, opening: int) -> list[bytes] | None:
     if not body or body[0] != opening:
         return None
     edges = list(_edges(body))
-    if not edges or edges[-1] != len(body) - 1:  # not closed, or something follows
+    if not edges or edges[-1] != len(body) - 1 or body[-1] != _CLOSED_BY[opening]:  # not closed, or something follows
         return None
     pieces = [body[begin + 1 : end].strip(_BLANK) for begin, end in zip([0, *edges], edges, strict=False)]
     if pieces == [b""]:

@@ -13,7 +13,7 @@ from controlplane.access import Cluster
 from harness.audit import Audit
 from harness.operators import USUAL, Operator
 from harness.simulator import log_of
-from harness.team import ON_DRIFT, SECRET, TOKEN_KEY, Team
+from harness.team import LOOK_NOW, ON_DRIFT, SECRET, TOKEN_KEY, Team
 from harness.waiting import eventually
 
 
@@ -110,7 +110,7 @@ def _meet_trouble(team: Team, echo: dict[str, object]) -> None:
     team.platform.edit(team.name, "held", model_name=f"model of {team.token}")
     team.until("held", "False DriftDetected")
     team.platform.phase(team.name, "plain", "error", f"it died with {team.token}", step=team.token)
-    team.edit("plain", description="another")
+    team.annotate("plain", {LOOK_NOW: "now"})
     team.until("plain", "False PlatformError")
     team.platform.phase(team.name, "plain", "ready")
     team.platform.edit(team.name, "held", model_name="llama-3")

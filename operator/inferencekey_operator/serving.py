@@ -1,8 +1,9 @@
 """Which Workloads serve: the platform's readiness streams, followed for as long as they tell something.
 
 What is not ready yet is followed until a terminal phase; what is ready, or may idle, is looked at again slowly, once
-per interval, spread evenly. Only so many streams are open at once, and one that says nothing new makes room for those
-that wait. The last phase of each Workload is kept here; the status is written by `reconcile`, which is told by `told`.
+per interval, spread evenly. Only so many streams are open at once; one that says nothing new makes room for those that
+wait, and first for those of a namespace that has fewer. The last phase of each Workload is kept here; the status is
+written by `reconcile`, which is told by `told`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from inferencekey_operator.inferencekey.connection import STREAMS
 from inferencekey_operator.inferencekey.readiness import Phase, follow
 from inferencekey_operator.keys import Key
 from inferencekey_operator.logs import about
+from inferencekey_operator.places import Places
 from inferencekey_operator.status import Readiness
 
 log = logging.getLogger(__name__)
@@ -52,8 +54,7 @@ class Serving:
         """The phases of a start that goes on."""
         self._watched: dict[Key, _Watched] = {}
         self._looks: dict[Key, asyncio.TimerHandle] = {}
-        self._places = asyncio.Semaphore(STREAMS)
-        self._waiting = 0
+        self._places = Places(STREAMS)
 
     def phase(self, key: Key) -> Readiness | None:
         """What the platform last told this process; None where it told nothing.
@@ -164,21 +165,17 @@ class Serving:
 
     async def _one_turn(self, key: Key, *, once: bool) -> bool:
         """True once there is nothing more to hear; False where others wanted the place."""
-        self._waiting += 1
-        try:
-            await self._places.acquire()
-        finally:
-            self._waiting -= 1
+        await self._places.acquire(key.namespace)
         listening = asyncio.create_task(self._listen(key, self._watched.get(key), once=once))
         try:
             while not (await asyncio.wait({listening}, timeout=TURN))[0]:
-                if self._waiting:
+                if self._places.wanted:
                     return False
             listening.result()
             return True
         finally:
             listening.cancel()
-            self._places.release()
+            self._places.release(key.namespace)
 
     async def _listen(self, key: Key, watched: _Watched | None, *, once: bool) -> None:
         async with aclosing(follow(self._open[key], sleep=_sleep)) as phases:

@@ -326,6 +326,7 @@ async def test_following_ends_slow_looks() -> None:
 
 # -- bounds --------------------------------------------------------------------------------------------------------
 
+OTHER = Key("team-b", "a")
 MANY = [Key("team-a", f"{number:03}") for number in range(STREAMS + 20)]
 
 
@@ -360,6 +361,37 @@ async def test_a_stream_that_says_nothing_gives_its_place_to_those_that_wait() -
     opened = [len(listener.platform.opened[key]) for key in MANY]
     assert min(opened) >= 2
     assert max(opened) - min(opened) <= 20
+
+
+@virtual
+async def test_a_namespace_whose_streams_last_keeps_no_other_waiting() -> None:
+    """However many of it wait, the next place is for the one that has none."""
+    listener = Listener()
+    listener.platform.present = {**dict.fromkeys(MANY, SCHEDULING), OTHER: READY}
+    listener.follow(*MANY)
+    listener.follow(OTHER)
+    await settle()
+    assert not listener.platform.opened[OTHER]
+
+    listener.platform.say(MANY[0], READY)
+    await settle()
+    assert listener.platform.opened[OTHER]
+    assert listener.platform.streams == STREAMS
+
+
+@virtual
+async def test_who_goes_while_waiting_takes_no_place() -> None:
+    """Whether its turn has come in that very moment, or not yet."""
+    listener = Listener()
+    listener.platform.present = dict.fromkeys([*MANY, OTHER], SCHEDULING)
+    listener.follow(*MANY[:STREAMS], OTHER)
+    await settle()
+    listener.platform.say(MANY[0], READY)
+    listener.serving.forget(OTHER)
+    await settle()
+    listener.follow(*MANY[1 : STREAMS + 1])
+    await settle()
+    assert listener.platform.streams == STREAMS
 
 
 @virtual

@@ -109,6 +109,15 @@ def test_a_drift_of_what_was_there_before_is_told() -> None:
     assert "lost status" not in told([gone], [])
 
 
+def test_an_approval_that_nobody_acted_on_is_told() -> None:
+    """Until it is handled, the Workload is about to be written."""
+    approved = with_(WORKLOAD, "metadata.annotations", {"inferencekey.com/approve-plan": "1"})
+    approved = with_(approved, "status.drift", {"class": "SpecChange", "planId": "1"})
+    handled = with_(approved, "status.lastHandledApproval", {"planId": "1", "result": "Applied"})
+    assert "waits for an approval that it has" in told([approved], [ROW])
+    assert "waits for an approval that it has" not in told([handled], [ROW])
+
+
 def test_a_missing_endpoint_is_told() -> None:
     """Its ConfigMap."""
     assert told([WORKLOAD], [ROW], {}) == ["has no ConfigMap"]

@@ -19,7 +19,7 @@ from chaos.expected import AT_REST, ready_of, reasons
 from chaos.oracle import declared, holds
 from chaos.processes.people import STAYS, Acknowledged, Key, key_of
 from chaos.processes.plan import NAMES
-from inferencekey_operator.workload import ON_DRIFT, OnDrift
+from inferencekey_operator.workload import APPROVE_PLAN, ON_DRIFT, OnDrift
 from unit.invariants import check_status
 
 Json = dict[str, Any]
@@ -73,6 +73,8 @@ def _about(workload: Json, row: Json | None, config_maps: Mapping[Key, str]) -> 
         yield "still looks for what came of a creation"
     in_sync = row is not None and holds(row["fields"], declared(workload))
     yield from _policy(workload, row, ready, in_sync=in_sync)
+    if _is_approved(workload):
+        yield "waits for an approval that it has"
     told = status.get("drift", {}).get("class")
     if row is not None and (told is None) != in_sync:
         yield f"lost status: it tells of the drift {told}, and what is declared {'is' if in_sync else 'is not'} there"
@@ -83,6 +85,13 @@ def _about(workload: Json, row: Json | None, config_maps: Mapping[Key, str]) -> 
             yield f"lost status: it is {row['id']}, and the status says {status.get('workloadId')}"
         if (metadata["namespace"], f"{metadata['name']}-endpoint") not in config_maps:
             yield "has no ConfigMap"
+
+
+def _is_approved(workload: Json) -> bool:
+    """Whether the plan that waits is approved: it is applied as soon as the operator sees that."""
+    status, approved = workload["status"], (workload["metadata"].get("annotations") or {}).get(APPROVE_PLAN)
+    handled = status.get("lastHandledApproval", {}).get("planId")
+    return approved is not None and approved == status.get("drift", {}).get("planId") != handled
 
 
 def _policy(workload: Json, row: Json | None, ready: Mapping[str, str], *, in_sync: bool) -> Iterator[str]:

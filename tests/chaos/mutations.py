@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
+from inferencekey_operator.deletion import Deletion
 from inferencekey_operator.inferencekey.roster import Roster
 from inferencekey_operator.ownership import Origin
 from inferencekey_operator.plan import _APPLY, Situation, _Verdict
@@ -60,8 +61,12 @@ def what_was_found_is_deleted() -> AbstractContextManager[Any]:
 
 
 def nothing_is_deleted() -> AbstractContextManager[Any]:
-    """The finalizer goes, the workload stays."""
-    return patch(f"{_OPERATOR}.deletion.stays", lambda workload: True)
+    """The finalizer goes, the workload stays, and nobody is told."""
+
+    async def release(self: Deletion, workload: Workload) -> None:
+        await self._release(workload)
+
+    return patch.object(Deletion, "carry_out", release)
 
 
 def everything_is_known() -> AbstractContextManager[Any]:
@@ -107,13 +112,13 @@ FOUND_BY: dict[Mutation, int] = {
     no_record_before_the_post: 7,
     a_lost_answer_is_no: 10,
     every_policy_repairs: 2,
-    any_approval_will_do: 15,
+    any_approval_will_do: 9,
     what_was_found_is_deleted: 5,
-    nothing_is_deleted: 5,
-    everything_is_known: 5,
-    nobody_claims: 0,
+    nothing_is_deleted: 0,
+    everything_is_known: 0,
+    nobody_claims: 4,
     a_status_is_always_written: 0,
     suspended_all_the_same: 2,
-    a_write_leaves_readiness_as_it_was: 6,
+    a_write_leaves_readiness_as_it_was: 1,
 }
 """Each of them, and a seed that found it: where one of the operator's steps moves, one of the next seeds does."""

@@ -37,11 +37,6 @@ ASYNC_ONLY = frozenset({"reranker", "classification", "reward"})
 """Task types without a synchronous OpenAI route: they take jobs."""
 
 
-def url(identity: Identity) -> str:
-    """`{base}/endpoint/{project}/{workload}`."""
-    return identity.url
-
-
 def config_map_name(workload: Workload) -> str:
     """`<workload>-endpoint`, unless the spec says otherwise."""
     return workload.spec.endpoint.config_map_name or f"{workload.name}-endpoint"
@@ -54,11 +49,11 @@ def data(identity: Identity, live: LiveWorkload | None, task_type: str | None) -
         "INFERENCEKEY_BASE_URL": identity.platform_url,
         "INFERENCEKEY_PROJECT": identity.project,
         "INFERENCEKEY_WORKLOAD": identity.slug,
-        "INFERENCEKEY_ENDPOINT_URL": url(identity),
+        "INFERENCEKEY_ENDPOINT_URL": identity.url,
     }
     if kind in ASYNC_ONLY:
-        return {**keys, "INFERENCEKEY_JOBS_URL": f"{url(identity)}/jobs"}
-    keys["OPENAI_BASE_URL"] = f"{url(identity)}/v1"
+        return {**keys, "INFERENCEKEY_JOBS_URL": f"{identity.url}/jobs"}
+    keys["OPENAI_BASE_URL"] = f"{identity.url}/v1"
     if live is not None and _fit_to_be_handed_on(live.model_name):
         keys["OPENAI_MODEL"] = live.model_name
     return keys

@@ -46,9 +46,7 @@ def ours(situation: Situation, plan: Plan, live: LiveWorkload, *, published: boo
         "adopted": _adopted(situation, plan),
         **pins(who),
         "last_applied": _last_applied(situation, plan, live),
-        "endpoint": EndpointStatus(
-            url=endpoint.url(who), config_map_name=former or endpoint.config_map_name(situation.workload)
-        ),
+        "endpoint": EndpointStatus(url=who.url, config_map_name=former or endpoint.config_map_name(situation.workload)),
     }
 
 

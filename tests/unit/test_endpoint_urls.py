@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from inferencekey_operator.endpoint import config_map, config_map_name, data, url
+from inferencekey_operator.endpoint import config_map, config_map_name, data
 from inferencekey_operator.plan import Identity
 from inferencekey_operator.workload import EndpointSpec, TaskType
 from unit.builders import IDENTITY, PLATFORM, SECRET_HALF, a_live, a_workload
@@ -61,7 +61,7 @@ def test_without_a_live_model_there_is_none_to_name() -> None:
 
 def test_an_odd_name_stays_one_segment() -> None:
     """Project and slug are percent-encoded: neither climbs to another path."""
-    assert url(Identity(PLATFORM, "a/../b", "c d?e")) == f"{PLATFORM}/endpoint/a%2F..%2Fb/c%20d%3Fe"
+    assert Identity(PLATFORM, "a/../b", "c d?e").url == f"{PLATFORM}/endpoint/a%2F..%2Fb/c%20d%3Fe"
 
 
 def test_the_name_is_the_workloads_unless_the_spec_says_otherwise() -> None:

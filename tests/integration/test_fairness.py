@@ -1,15 +1,13 @@
-"""One that is bad among two hundred that are not: a credential, a Workload, a whole project that is slow; or several.
+"""One that is bad among a hundred that are not: a credential, a Workload, a whole project that is slow; or several.
 
-The same edits of the same good Workloads, some of each team, are made alone and beside each evil. What they ask of the
-platform must be the same, and the time that they take of the same order.
+The same edits of the same good Workloads, some of each team, are made beside each evil. They ask of the platform what
+they would ask alone, and none waits for a call about the bad ones. How long that takes is measured by `bench`.
 """
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 from secrets import token_hex
 
@@ -21,25 +19,27 @@ from harness.operators import Operator
 from harness.simulator import behaving
 from harness.team import TOKEN_KEY
 from harness.waiting import eventually
+from inferencekey_operator.inferencekey.roster import WRITES
 from inferencekey_simulator.admin import Admin
 
 TEAMS = 5
-EACH = 40
+EACH = 20
 EDITED = 8
 """Good Workloads of each team, and how many of them a run edits."""
 SLOW = 200
 """Workloads of the slow project, or of all of them: more than are worked on at a time."""
 LATENCY = 10.0
-"""Seconds for each call about the slow project."""
-AT_ONCE = 8
-SLACK = 5.0
-"""Seconds that a run may take longer than twice the reference: less than one slow call."""
+"""Seconds for each call about a slow project."""
+HELD = 180.0
+"""Seconds that a creation there takes: longer than a run may, so that a run that waits for one fails."""
+WITHIN = 120.0
+"""Seconds that a run may take, however slow the machine is."""
 
 
 @pytest.fixture(scope="module")
 def operator_options() -> tuple[str, ...]:
     """Calls of the slow project are slow, and not given up."""
-    return (*operators.USUAL, "--interval=2s", f"--client-timeout={LATENCY + 2}s")
+    return (*operators.USUAL, "--interval=2s", f"--client-timeout={HELD + LATENCY + 2}s")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -47,15 +47,6 @@ def served_at_once(platform: Admin) -> Iterator[None]:
     """What is made serves, so that a run is over when all was done."""
     with behaving(platform, readiness={"scheduling": 0, "provisioning": 0, "bootstrapping": 0}):
         yield
-
-
-@dataclass(frozen=True)
-class Run:
-    """One round of edits of the good ones."""
-
-    seconds: float
-    writes: Counter[str]
-    """Their calls that change the platform, by what and how they ended."""
 
 
 class Good:
@@ -68,17 +59,16 @@ class Good:
         crowd.declare(*self._keys())
         self._until_ready()
 
-    def run(self) -> Run:
-        """Edit all of them, and wait until all serve what is declared then."""
+    def run(self) -> None:
+        """Edit some of them, and wait until all serve what is declared then: each edit is one PATCH, that succeeds."""
         self._model += 1
-        since, began = self._crowd.platform.last(), time.monotonic()
+        since = self._crowd.platform.last()
         self._crowd.edit(*self._keys(EDITED), model=f"model-{self._model}")
         self._until_ready()
-        seconds = time.monotonic() - began
         edited = set(self._keys(EDITED))
         calls = [call for call in self._crowd.platform.requests(since) if (call["project"], call["slug"]) in edited]
         writes = [call for call in calls if call["operation"] in ("create", "update", "delete")]
-        return Run(seconds, Counter(f"{call['operation']} {call['status']}" for call in writes))
+        assert Counter(f"{call['operation']} {call['status']}" for call in writes) == {"update 200": TEAMS * EDITED}
 
     def _keys(self, each: int = EACH) -> Iterator[tuple[str, str]]:
         for team in self.teams:
@@ -90,48 +80,37 @@ class Good:
             found = self._crowd.verdicts(*self.teams)
             return Counter(verdict for (_, name), verdict in found.items() if name.startswith("bot-"))
 
-        eventually(seen, {"True Ready": TEAMS * EACH}.__eq__, within=120, poll=0.3)
+        eventually(seen, {"True Ready": TEAMS * EACH}.__eq__, within=WITHIN, poll=0.3)
 
 
 @pytest.fixture(scope="module")
 def good(crowd: Crowd) -> Good:
-    """Two hundred, in as many namespaces and projects as there are teams, all of them ready."""
+    """A hundred, in as many namespaces and projects as there are teams, all of them ready."""
     return Good(crowd)
 
 
-@pytest.fixture(scope="module")
-def reference(good: Good) -> Run:
-    """What a run is without anything bad beside it: the slower of two."""
-    return max((good.run() for _ in range(2)), key=lambda run: run.seconds)
-
-
-def _expect_alike(run: Run, reference: Run) -> None:
-    assert run.writes == reference.writes == {"update 200": TEAMS * EDITED}
-    assert run.seconds < 2 * reference.seconds + SLACK, (run.seconds, reference.seconds)
-
-
-def test_one_bad_credential(crowd: Crowd, good: Good, reference: Run) -> None:
+def test_one_bad_credential(crowd: Crowd, good: Good) -> None:
     """Those that use it share its refusals, and nobody else is stopped."""
     bad = crowd.bare()
     bad.secret(**{TOKEN_KEY: f"ik_sdk_{token_hex(4)}_{token_hex(32)}"})
     for number in range(20):
         bad.declare(f"bad-{number:02}")
-    run = good.run()
-    _expect_alike(run, reference)
+    good.run()
     eventually(lambda: Counter(crowd.verdicts(bad).values()), {"False TokenRejected": 20}.__eq__)
-    assert {call["operation"] for call in bad.calls()} == {"list"}
-    assert len(bad.calls()) <= 3 + run.seconds, "those that are new at the same time share a call"
+    calls = bad.calls()
+    assert {call["operation"] for call in calls} == {"list"}
+    seconds = calls[-1]["monotonic"] - calls[0]["monotonic"]
+    assert len(calls) <= 3 + seconds, "those that are new at the same time share a call"
 
 
-def test_one_bad_workload(crowd: Crowd, good: Good, reference: Run) -> None:
+def test_one_bad_workload(crowd: Crowd, good: Good) -> None:
     """It fails in the middle of a project of good ones: each of them is served, and it is tried ever more slowly."""
     home = good.teams[0]
     crowd.platform.fault("respond", operation="create", project=home.name, slug="bad", status=500, times=None)
     crowd.platform.fault("cut_before", operation="create", project=home.name, slug="worse", times=None)
     for name in ("bad", "worse"):
         home.declare(name)
-    run = good.run()
-    _expect_alike(run, reference)
+    good.run()
     for name in ("bad", "worse"):
         eventually(lambda name=name: home.verdict(name).split()[:1], ["False"].__eq__)  # type: ignore[misc]
         tries = [call["monotonic"] for call in home.calls("create") if call["slug"] == name]
@@ -141,17 +120,17 @@ def test_one_bad_workload(crowd: Crowd, good: Good, reference: Run) -> None:
 
 
 @pytest.mark.parametrize("projects", [1, 8])
-def test_slow_projects(
-    projects: int, *, crowd: Crowd, good: Good, reference: Run, platform: Admin, operator: Operator
-) -> None:
-    """Their calls take ten seconds each, and there are more of their Workloads than are worked on at a time."""
+def test_slow_projects(projects: int, crowd: Crowd, good: Good, platform: Admin, operator: Operator) -> None:
+    """Each has more Workloads than are worked on at a time, and its creations end after the run, not in it."""
     slow = [crowd.team() for _ in range(projects)]
-    with behaving(platform, project_latency={team.name: LATENCY for team in slow}):
-        crowd.declare(*((team.name, f"slow-{number:03}") for number in range(SLOW // projects) for team in slow))
-        for team in slow:
-            eventually(lambda team=team: team.calls("create"), within=30)  # each waits for a call of its own now
-        run = good.run()
-        _expect_alike(run, reference)
-        calls = [call for team in slow for call in team.calls("create")]
-        assert [call for call in calls if call["seconds"] is None], "nothing was slow any more"
-    operator.kill()  # it would finish what is in work first, and that is slow
+    for team in slow:
+        platform.fault("delay", operation="create", project=team.name, seconds=HELD, times=None)
+    try:
+        with behaving(platform, project_latency={team.name: LATENCY for team in slow}):
+            crowd.declare(*((team.name, f"slow-{number:03}") for number in range(SLOW // projects) for team in slow))
+            eventually(lambda: {len(team.calls("create")) for team in slow}, {WRITES}.__eq__, within=WITHIN)
+            good.run()
+            creations = [call for team in slow for call in team.calls("create")]
+            assert [call["seconds"] for call in creations] == [None] * WRITES * projects
+    finally:
+        operator.kill()  # it would finish what is in work first, and that is slow

@@ -108,6 +108,11 @@ def a_write_leaves_readiness_as_it_was() -> AbstractContextManager[Any]:
     return stack
 
 
+def everything_is_followed_at_once() -> AbstractContextManager[Any]:
+    """What changes many times a second is acted on as often."""
+    return patch(f"{_OPERATOR}.damping.Damper._wait", lambda self, found, now: 0.0)
+
+
 FOUND_BY: dict[Mutation, int] = {
     no_record_before_the_post: 7,
     a_lost_answer_is_no: 10,
@@ -120,5 +125,6 @@ FOUND_BY: dict[Mutation, int] = {
     a_status_is_always_written: 0,
     suspended_all_the_same: 2,
     a_write_leaves_readiness_as_it_was: 1,
+    everything_is_followed_at_once: 0,
 }
 """Each of them, and a seed that found it: where one of the operator's steps moves, one of the next seeds does."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +18,7 @@ from chaos.apiserver import Asked
 from chaos.clocks import now
 from chaos.expected import ready_of
 from chaos.history import History, Life, approves, on_record
-from chaos.kubernetes import WORKLOADS, Body, Change
+from chaos.kubernetes import WORKLOADS, Body, Change, Name
 from chaos.platform import Birth
 from inferencekey_operator.workload import OnDrift
 from inferencekey_simulator.inventory import Fields, Row
@@ -27,6 +28,8 @@ RACE = 45.0
 """Seconds within which a slug may be taken, or a list lie, between the operator's last look and its POST."""
 LOOK = 5.0
 """Seconds between the operator's last look and a write that rests on it."""
+DAMPED_WITHIN, DAMPED_TO = 10.0, 40
+"""Seconds, and how often an object may be written within them: a fraction of how often a flood changes something."""
 NAMING = re.compile(r"Orphaned|DuplicateWorkload|Disappeared|IdentityChanged")
 """What a line of the log says that names a workload which is left, with its id."""
 
@@ -81,6 +84,7 @@ class Oracle:
     """When a process was killed."""
     named: list[str] = field(default_factory=list)
     """What the operators said of workloads that are left."""
+    _written_at: defaultdict[Name, deque[float]] = field(default_factory=lambda: defaultdict(deque))
     arrived: float | None = None
     """When the request arrived that is carried out now: what was acknowledged after that could not be heeded."""
     unheard: Callable[[str], bool] = lambda identifier: False
@@ -233,6 +237,7 @@ class Oracle:
         if asked.name.plural == "leases":
             return
         self.kubernetes_writes.append(f"{asked.method} {'/'.join(asked.name)}{'/status' if asked.status else ''}")
+        self._judge_frequency(asked)
         self.look_for_secrets(json.dumps(asked.body), f"{asked.method} {asked.name}")
         if asked.name.plural == WORKLOADS and asked.status:
             try:
@@ -240,6 +245,16 @@ class Oracle:
             except AssertionError as error:
                 self.wrong(f"bad-status: {error}")
             self._judge_readiness(body)
+
+    def _judge_frequency(self, asked: Asked) -> None:
+        """However often something changes, what follows from it is not written as often."""
+        times = self._written_at[asked.name]
+        times.append(now())
+        while times[0] < now() - DAMPED_WITHIN:
+            times.popleft()
+        if len(times) > DAMPED_TO:
+            self.wrong(f"flooded: {asked.name} was written {len(times)} times within {DAMPED_WITHIN:g} s")
+            times.clear()
 
     def _judge_readiness(self, body: Body) -> None:
         """Ready is True only by an answer of the platform's that is newer than the last write.

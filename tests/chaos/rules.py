@@ -297,6 +297,30 @@ def _revoke(world: World, namespace: str) -> None:
         world.platform.revoke(token.rpartition("_")[0])
 
 
+@_rule(2)
+def flood(world: World, a: int, b: int, c: int) -> None:
+    """For some seconds a ConfigMap, a Secret, a policy or a request changes ten times a second."""
+    act: Rule = pick((_edit_config_map, _rotate, set_policy, request_look), a)
+    for number in range(pick((20, 60, 150), c)):
+        world.loop.call_later(number / 10, _if_allowed, act, world, b, number)
+
+
+def _if_allowed(act: Rule, world: World, b: int, number: int) -> None:
+    with suppress(RefusedError):
+        act(world, b, number, number)
+
+
+def _edit_config_map(world: World, a: int, b: int, c: int) -> None:
+    name = Name("configmaps", pick(NAMESPACES, a), f"{pick(NAMES, a)}-endpoint")
+    if world.objects.get(name) is not None:
+        world.objects.patch(name, {"data": {"OPENAI_BASE_URL": f"http://elsewhere.example/{b}"}})
+
+
+def _rotate(world: World, a: int, b: int, c: int) -> None:
+    world.give_token(pick(NAMESPACES, a))
+    world.oracle.note()
+
+
 # -- people in the dashboard -----------------------------------------------------------------------------------
 
 

@@ -31,6 +31,11 @@ def with_certificate(path: Path, server: Server, user: str, pair: KeyPair) -> Pa
     return _write(path, server, user, credentials)
 
 
+def with_file(path: Path, server: Server, user: str, certificate: Path) -> Path:
+    """Write a kubeconfig for the holder of the certificate and key (PEM) in a file; returns `path`."""
+    return _write(path, server, user, {"client-certificate": str(certificate), "client-key": str(certificate)})
+
+
 def with_token(path: Path, server: Server, user: str, token: str) -> Path:
     """Write a kubeconfig for the bearer of a token; returns `path`."""
     return _write(path, server, user, {"token": token})

@@ -17,7 +17,7 @@ from typing import Any
 
 from chaos.expected import AT_REST, ready_of, reasons
 from chaos.oracle import declared, holds
-from chaos.processes.people import STAYS, Acknowledged, Key, key_of
+from chaos.processes.people import ELSEWHERE, STAYS, Acknowledged, Key, key_of
 from chaos.processes.plan import NAMES
 from inferencekey_operator.workload import APPROVE_PLAN, ON_DRIFT, OnDrift
 from unit.invariants import check_status
@@ -38,6 +38,8 @@ class Sight:
     rows: list[Json]
     config_maps: dict[Key, str]
     """Resource versions."""
+    urls: dict[Key, str]
+    """What the ConfigMaps say."""
 
 
 def unsettled(sight: Sight) -> Iterator[str]:
@@ -45,14 +47,14 @@ def unsettled(sight: Sight) -> Iterator[str]:
     rows: dict[Key, Json] = {(row["project"], row["slug"]): row for row in sight.rows}
     for workload in sight.workloads:
         row = rows.pop(key_of(workload), None)
-        for what in _about(workload, row, sight.config_maps):
+        for what in _about(workload, row, sight.urls):
             yield f"{'/'.join(key_of(workload))} {what}"
     for (project, slug), row in rows.items():
         if slug not in {f"{STAYS}{name}" for name in NAMES}:
             yield f"leak: nobody declares {project}/{slug} ({row['id']})"
 
 
-def _about(workload: Json, row: Json | None, config_maps: Mapping[Key, str]) -> Iterator[str]:
+def _about(workload: Json, row: Json | None, urls: Mapping[Key, str]) -> Iterator[str]:
     metadata, spec, status = workload["metadata"], workload["spec"], workload["status"]
     ready = ready_of(workload)
     if "deletionTimestamp" in metadata:
@@ -83,8 +85,9 @@ def _about(workload: Json, row: Json | None, config_maps: Mapping[Key, str]) -> 
     if row is not None and ready.get("reason") in _AS_DECLARED:
         if status.get("workloadId") != row["id"]:
             yield f"lost status: it is {row['id']}, and the status says {status.get('workloadId')}"
-        if (metadata["namespace"], f"{metadata['name']}-endpoint") not in config_maps:
-            yield "has no ConfigMap"
+        url = urls.get((metadata["namespace"], f"{metadata['name']}-endpoint"), "")
+        if not url or ELSEWHERE in url:
+            yield f"has a ConfigMap that says {url}" if url else "has no ConfigMap"
 
 
 def _is_approved(workload: Json) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -25,17 +25,24 @@ from inferencekey_simulator.admin import Admin, AdminError
 from integration.manifests import manifest
 
 Key = tuple[str, str]
+Flood = Callable[[Key, int], Coroutine[None, None, None]]
 T = TypeVar("T")
 
 POLICIES = ("Reconcile", "Reconcile", "Reconcile", "Fail", "DryRun", "Warn", "Ignore", None, None)
 MODELS = ("llama-3", "llama-3-70b", "qwen-3")
 COMMANDS = ("vllm serve", "vllm serve --fast", None)
+ELSEWHERE = "elsewhere.example"
+"""Where an endpoint is not."""
 STAYS = "stays-"
 """What the names of Workloads begin with whose workloads stay on the platform when they are deleted."""
 MOST_DRIFTS = 2
 """By hands, of one Workload: from the third repair within ten minutes on, somebody is taken to undo them."""
 MOST_REMOVED = 3
 """Of one project in one round: of five that are missing at once, none is made anew."""
+FLOOD = 15
+"""Changes of one thing, one after the other."""
+FLOODED_AGAIN = 120.0
+"""Seconds until the same thing may be flooded again: what changes all the time is waited for ever longer."""
 _MERGE = {"Content-Type": "application/merge-patch+json"}
 _PATIENCE = 2.0
 MOST_LAG = 2.0
@@ -63,6 +70,7 @@ class People:
     """Workloads as they were when somebody last looked."""
     _drifts: Counter[str] = field(default_factory=Counter)
     _removed: Counter[str] = field(default_factory=Counter)
+    _flooded: dict[tuple[str, ...], float] = field(default_factory=dict)
     _deleting: set[Key] = field(default_factory=set)
     """Deletions without an answer, which may be carried out at any time in this round."""
 
@@ -148,6 +156,39 @@ class People:
     async def _forge(self, act: Act) -> str:
         """Our finalizer by hand: it proves nothing."""
         return await self._patch(act, {"metadata": {"finalizers": [FINALIZER]}})
+
+    async def _flood(self, act: Act) -> str:
+        """A ConfigMap, a Secret, a policy or a request changes again and again, as fast as the API server takes it."""
+        key = self._one(act)
+        if key is None:
+            return "nothing there"
+        floods: tuple[Flood, ...] = (self._edit_config_map, self._rotate, self._flip, self._request)
+        flood = floods[act.b % len(floods)]
+        thing = (flood.__name__, *key) if flood != self._rotate else (flood.__name__, key[0])
+        if time.monotonic() < self._flooded.get(thing, 0.0) + FLOODED_AGAIN:
+            return "left alone"
+        self._flooded[thing] = time.monotonic()
+        for number in range(FLOOD):
+            await flood(key, number)
+        return " ".join(thing)
+
+    async def _edit_config_map(self, key: Key, number: int) -> None:
+        path = f"/api/v1/namespaces/{key[0]}/configmaps/{key[1]}-endpoint"
+        body = {"data": {"OPENAI_BASE_URL": f"http://{ELSEWHERE}/{number}"}}
+        await self.http.patch(path, json=body, headers=_MERGE, timeout=_PATIENCE)
+
+    async def _rotate(self, key: Key, number: int) -> None:
+        self.tokens.append(await asyncio.to_thread(self.admin.mint, key[0]))
+        path = f"/api/v1/namespaces/{key[0]}/secrets/{SECRET}"
+        body = {"stringData": {"INFERENCEKEY_SDK_TOKEN": self.tokens[-1]}}
+        await self.http.patch(path, json=body, headers=_MERGE, timeout=_PATIENCE)
+
+    async def _flip(self, key: Key, number: int) -> None:
+        policy = ("Reconcile", "Warn")[number % 2]
+        await self._ask("PATCH", key, {"metadata": {"annotations": {ON_DRIFT: policy}}})
+
+    async def _request(self, key: Key, number: int) -> None:
+        await self._ask("PATCH", key, {"metadata": {"annotations": {LOOK_NOW: f"{time.time():.3f}"}}})
 
     async def _patch(self, act: Act, body: Json) -> str:
         key = self._one(act)

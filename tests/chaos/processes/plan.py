@@ -25,10 +25,14 @@ SWALLOW = "swallow"
 HOLD = "hold"
 """What is sent arrives after a while."""
 
+EXPIRE = "expire"
+"""A client certificate is replaced by one that is over, and after a while by one that is not."""
+
 OPERATORS = ("operator-1", "operator-2")
 API_SERVER, ETCD, PLATFORM = "kube-apiserver", "etcd", "platform"
 PROCESSES = (*OPERATORS, API_SERVER, ETCD, PLATFORM)
 CABLES = ("operator-1~kubernetes", "operator-2~kubernetes", "operators~platform", "kube-apiserver~etcd")
+CERTIFICATES = ("operator-1's certificate", "operator-2's certificate")
 
 SPAN = 16.0
 """Seconds in which the faults of a round begin."""
@@ -36,6 +40,8 @@ LONGEST = 1.5
 """Seconds that a process or a cable keeps others waiting; a call to the platform may meet one of each."""
 BEYOND_THE_LEASE = (6.5, 9.0)
 """Seconds that an operator is stopped, now and then: another one leads when it wakes up."""
+EXPIRED = (0.5, 9.0)
+"""Seconds until a certificate that is over is replaced."""
 
 NAMESPACES = ("team-a", "team-b", "team-c")
 NAMES = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta")
@@ -94,6 +100,7 @@ _HABITS: dict[str, _Habit] = {
     API_SERVER: _Habit(1.5, {STOP: 17, KILL: 1}),
     ETCD: _Habit(1.2, {STOP: 7, KILL: 3}),
     PLATFORM: _Habit(1.0, {STOP: 6, KILL: 4}),
+    **dict.fromkeys(CERTIFICATES, _Habit(6.0, {EXPIRE: 1})),
     **dict.fromkeys(CABLES, _Habit(0.5, {RESET: 5, REFUSE: 2, SWALLOW: 2, HOLD: 2})),
 }
 
@@ -109,6 +116,7 @@ _ACTS = {
     "look": 1,
     "forge": 1,
     "behave": 3,
+    "flood": 1,
 }
 
 _Name = TypeVar("_Name", bound=str)
@@ -117,15 +125,15 @@ _Name = TypeVar("_Name", bound=str)
 def planned(seed: int, number: int, span: float = SPAN) -> Plan:
     """A round of a seed. Some rounds are hard on few, some easy on all: so much goes on between faults, too."""
     rng = Random(f"round {seed} {number}")
-    targets = [each for each in (*PROCESSES, *CABLES) if rng.random() < 0.65] or [rng.choice(OPERATORS)]
+    targets = [each for each in (*PROCESSES, *CABLES, *CERTIFICATES) if rng.random() < 0.65] or [rng.choice(OPERATORS)]
     pace = rng.choice((0.25, 0.4, 0.6, 1.5))
     faults = [fault for target in targets for fault in _faults(rng, target, pace, span)]
     return Plan(seed, number, tuple(sorted(faults)), tuple(_acts(rng, span)))
 
 
 def kinds(faults: Iterable[Fault]) -> Counter[str]:
-    """How many there are of each kind, as `kill etcd`; the cables are told together."""
-    return Counter(f"{fault.kind} {'cable' if fault.target in CABLES else _plain(fault.target)}" for fault in faults)
+    """How many there are of each kind, as `kill etcd`; the cables are told together, and the certificates."""
+    return Counter(f"{fault.kind} {_plain(fault.target)}" for fault in faults)
 
 
 def pick(options: Sequence[_Name], number: int) -> _Name:
@@ -142,6 +150,8 @@ def _faults(rng: Random, target: str, pace: float, span: float) -> Iterator[Faul
         seconds = 0.0 if kind == RESET else rng.uniform(0.05, LONGEST)
         if target in OPERATORS and kind == STOP and rng.random() < 0.1:
             seconds = rng.uniform(*BEYOND_THE_LEASE)
+        if kind == EXPIRE:
+            seconds = rng.uniform(*EXPIRED)
         yield Fault(round(at, 3), target, kind, round(seconds, 3))
         at += seconds + 0.1 + rng.expovariate(1 / (habit.gap * pace))
 
@@ -158,4 +168,7 @@ def _one_of(rng: Random, weights: dict[str, int]) -> str:
 
 
 def _plain(target: str) -> str:
-    return "operator" if target in OPERATORS else target
+    for plain, targets in (("operator", OPERATORS), ("cable", CABLES), ("certificate", CERTIFICATES)):
+        if target in targets:
+            return plain
+    return target

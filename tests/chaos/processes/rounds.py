@@ -205,7 +205,8 @@ class Rounds:
         rows = await asyncio.to_thread(self._stage.admin.workloads)
         ours = [each for each in config_maps if each["metadata"]["namespace"] in NAMESPACES]
         versions = {key_of(each): str(each["metadata"]["resourceVersion"]) for each in ours}
-        return Sight(workloads, rows, versions)
+        urls = {key_of(each): str((each.get("data") or {}).get("OPENAI_BASE_URL", "")) for each in ours}
+        return Sight(workloads, rows, versions, urls)
 
     async def _get(self, path: str, patience: float = 15.0) -> dict[str, Any]:
         """What an API server that is ready may have to be asked for twice, on a busy machine."""

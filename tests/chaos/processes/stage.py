@@ -9,12 +9,13 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 from chaos.processes import plan
 from chaos.processes.cable import Cable
 from chaos.processes.child import Child
-from chaos.processes.plan import API_SERVER, CABLES, ETCD, OPERATORS, PLATFORM, Fault
+from chaos.processes.plan import API_SERVER, CABLES, CERTIFICATES, ETCD, OPERATORS, PLATFORM, Fault
 from controlplane import kubeconfig, lookup
 from controlplane.access import Cluster
 from controlplane.cluster import ControlPlane
@@ -42,6 +43,8 @@ delay that the faults make."""
 
 CRDS = Path(__file__).parents[3] / "crds"
 _LOOK_AFTER = 0.3
+_HOLDS = timedelta(days=365)
+_IS_OVER = timedelta(0)
 
 
 class Stage:
@@ -73,6 +76,9 @@ class Stage:
         if fault.target in self.cables:
             getattr(self.cables[fault.target], fault.kind)()
             return
+        if fault.target in CERTIFICATES:
+            self._hand_out(fault.target, _IS_OVER)
+            return
         kill, pause = self._ways(fault.target)
         if fault.kind == plan.KILL:
             self._killed.add(fault.target)
@@ -83,9 +89,20 @@ class Stage:
         if fault.target in self.cables:
             await self.cables[fault.target].mend()
             return
+        if fault.target in CERTIFICATES:
+            self._hand_out(fault.target, _HOLDS)
+            return
         start, resume = self._ways_back(fault.target)
         await asyncio.to_thread(start if fault.kind == plan.KILL else resume)
         self._killed.discard(fault.target)
+
+    def _hand_out(self, certificate: str, lifetime: timedelta) -> None:
+        """Put another one in its place, in one step."""
+        pair = self.plane.client_certificate(permissions.USER, lifetime)
+        new, path = self.folder / f"{certificate}.new", self.folder / certificate
+        new.touch(0o600)
+        new.write_text(pair.certificate + pair.key)
+        new.replace(path)
 
     def _ways(self, target: str) -> tuple[Callable[[], None], Callable[[], None]]:
         child = self.children.get(target)
@@ -157,14 +174,14 @@ class Stage:
         if plane.has_controller_manager:
             plane.restart(CONTROLLER_MANAGER)
         permissions.apply(plane, [*permissions.of_the_manifest(), *permissions.of_shards(self.shards)])
-        for name in OPERATORS:
-            self.children[name].surround(self._environment(plane, name))
+        for name, certificate in zip(OPERATORS, CERTIFICATES, strict=True):
+            self._hand_out(certificate, _HOLDS)
+            self.children[name].surround(self._environment(plane, name, certificate))
         return Api(plane)
 
-    def _environment(self, plane: Cluster, name: str) -> dict[str, str]:
-        token = plane.kubectl("create", "token", permissions.NAME, "-n", permissions.NAMESPACE, "--duration=24h")
+    def _environment(self, plane: Cluster, name: str, certificate: str) -> dict[str, str]:
         server = kubeconfig.Server(f"https://127.0.0.1:{self.cables[f'{name}~kubernetes'].port}", plane.ca_pem)
-        path = kubeconfig.with_token(self.folder / f"{name}.kubeconfig", server, name, token.stdout.strip())
+        path = kubeconfig.with_file(self.folder / f"{name}.kubeconfig", server, name, self.folder / certificate)
         return {
             "PATH": os.environ.get("PATH", ""),
             "HOME": str(self.folder),

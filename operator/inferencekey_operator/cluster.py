@@ -403,6 +403,7 @@ def _as(who: Login, request: aiohttp.ClientRequest) -> aiohttp.ClientRequest:
         request.headers["Authorization"] = who.authorization
     if request.is_ssl():
         request._ssl = who.tls
+        request.server_hostname = who.server_name
     return request
 
 

@@ -51,6 +51,12 @@ class Login:
         context: ssl.SSLContext = self.rest.ssl_context
         return context
 
+    @property
+    def server_name(self) -> str | None:
+        """What the server's certificate is for, where that is not its host: a kubeconfig's `tls-server-name`."""
+        name: str | None = self.configuration.tls_server_name
+        return name
+
 
 class Source(Protocol):
     """Where logins come from; its `str` names it in messages."""

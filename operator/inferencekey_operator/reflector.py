@@ -30,6 +30,8 @@ class Reflector:
         self._cluster, self._path, self._accept, self._query = cluster, path, accept, query
         self._version = ""
         """Where the watch has got to; empty where a list is due."""
+        self._reported = ""
+        """What the log says is wrong now; it is said once."""
         self._patience = Patience(shortest=0.5, longest=LONGEST_PAUSE, steady=30.0)
         self.listed = asyncio.Event()
         """Set once the first list is complete."""
@@ -62,7 +64,7 @@ class Reflector:
             try:
                 await self._follow()
             except ClusterError as error:
-                log.warning("the watch of %s is opened again: %s", self._path, error)
+                self._report(error)
                 at_least = error.retry_after or 0.0
                 if error.status not in _SAME_PLACE:
                     self._version = ""
@@ -73,6 +75,11 @@ class Reflector:
                 self._version = ""
             await self._patience.pause(at_least)
 
+    def _report(self, error: ClusterError) -> None:
+        level = logging.DEBUG if str(error) == self._reported else logging.WARNING
+        log.log(level, "the watch of %s is opened again: %s", self._path, error)
+        self._reported = str(error)
+
     async def _follow(self) -> None:
         """Until the stream ends or breaks."""
         self._version = self._version or await self._list()
@@ -80,6 +87,7 @@ class Reflector:
         async with aclosing(stream):
             async for event in stream:
                 self._patience.hear()
+                self._reported = ""
                 await self._dispatch(event)
                 self._version = event["object"]["metadata"]["resourceVersion"]
 

@@ -449,6 +449,18 @@ async def test_a_client_certificate_that_is_replaced_is_used_for_new_connections
             assert cluster.authentication.trouble == ""
 
 
+async def test_the_server_may_have_another_name_than_its_host(access: Access, tmp_path: Path) -> None:
+    """`tls-server-name`: behind a tunnel, the certificate is for the name that the server has there."""
+    authority = Authority()
+    (tmp_path / "ca.crt").write_text(authority.certificate)
+    async with Kubernetes({"Bearer good"}).serving(tls_of(authority, authority, tmp_path)) as port:
+        trusted = {"certificate-authority": "ca.crt"}
+        for name, comes_through in (("kubernetes", True), ("elsewhere.example", False)):
+            access.write({"token": "good"}, f"https://127.0.0.1:{port}", **trusted, **{"tls-server-name": name})
+            async with access.connected() as cluster:
+                assert (await outcome(cluster) == 200) is comes_through
+
+
 async def test_a_plugin_may_hand_out_certificates(plugin: Plugin, access: Access, tmp_path: Path) -> None:
     """The next one is used within the request that was refused; no key of either stays in a file."""
     authority = Authority()

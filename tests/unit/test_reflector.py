@@ -143,6 +143,15 @@ async def test_the_servers_wish_is_heeded() -> None:
 
 
 @virtual
+async def test_trouble_is_reported_once_for_as_long_as_it_lasts(caplog: pytest.LogCaptureFixture) -> None:
+    """Once it was over, the same trouble is news."""
+    gone = [[ClusterError(404, "not found")] for _ in range(5)]
+    await watched(Scripted(*gone, [added("one", "8")], *gone), 60)
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(told) == 2, told
+
+
+@virtual
 async def test_a_handler_that_stumbles_ends_no_watch() -> None:
     """What it missed is in the list that follows."""
     cluster = Scripted([added("stone", "8")], [added("two", "9")])

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import aiohttp
@@ -42,13 +42,14 @@ class On:
 
 @dataclass(frozen=True)
 class Asked:
-    """One request as it arrived; `spoilt` by what, and "" where it passed."""
+    """One request as it arrived; `spoilt` by what, and "" where it passed; `further` is a list's page but the first."""
 
     at: float
     method: str
     path: str
     body: str
     watch: bool
+    further: bool = False
     spoilt: str = ""
 
 
@@ -215,6 +216,7 @@ class Gateway:
             request.path,
             body.decode("utf-8", "replace"),
             request.query.get("watch") == "true",
+            "continue" in request.query,
         )
         spoil = self._next(asked)
         self._asked.append(asked if spoil is None else _spoilt(asked, spoil))
@@ -298,7 +300,7 @@ def _abort(request: web.BaseRequest) -> None:
 
 
 def _spoilt(asked: Asked, spoil: Spoil) -> Asked:
-    return Asked(asked.at, asked.method, asked.path, asked.body, asked.watch, spoil.name)
+    return replace(asked, spoilt=spoil.name)
 
 
 def _status(code: int) -> dict[str, Any]:

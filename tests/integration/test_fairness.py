@@ -1,4 +1,4 @@
-"""One that is bad among a hundred that are not: a credential, a Workload, a whole project that is slow; or several.
+"""One that is bad among sixty that are not: a credential, a Workload, a whole project that is slow; or several.
 
 The same edits of the same good Workloads, some of each team, are made beside each evil. They ask of the platform what
 they would ask alone, and none waits for a call about the bad ones. How long that takes is measured by `bench`.
@@ -23,16 +23,16 @@ from inferencekey_operator.inferencekey.roster import WRITES
 from inferencekey_simulator.admin import Admin
 
 TEAMS = 5
-EACH = 20
+EACH = 12
 EDITED = 8
 """Good Workloads of each team, and how many of them a run edits."""
 SLOW = 200
 """Workloads of the slow project, or of all of them: more than are worked on at a time."""
 LATENCY = 10.0
 """Seconds for each call about a slow project."""
-HELD = 180.0
+HELD = 300.0
 """Seconds that a creation there takes: longer than a run may, so that a run that waits for one fails."""
-WITHIN = 120.0
+WITHIN = 240.0
 """Seconds that a run may take, however slow the machine is."""
 
 
@@ -85,7 +85,7 @@ class Good:
 
 @pytest.fixture(scope="module")
 def good(crowd: Crowd) -> Good:
-    """A hundred, in as many namespaces and projects as there are teams, all of them ready."""
+    """Sixty, in as many namespaces and projects as there are teams, all of them ready."""
     return Good(crowd)
 
 

@@ -343,9 +343,12 @@ HEARD_WITHIN = 30.0
 OTHER_KEY = "OTHER_TOKEN"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def watched(crowd: Crowd) -> Team:
-    """A team with Workloads that tell what was heard of, and one that nothing happens to."""
+    """A team with Workloads that tell what was heard of, and one that nothing happens to.
+
+    A new one for each test: what happens to one again and again is followed ever more slowly.
+    """
     team = crowd.team()
     team.secret(**{OTHER_KEY: team.token})
     own_policy = {ON_DRIFT: "Reconcile"}
@@ -374,7 +377,7 @@ def test_a_broken_watch_goes_on(how: str, gate: Gateway, watched: Team) -> None:
     _happen(watched, f"{how}, afterwards", key=True)
     for path in WATCHES:
         opened = [*gate.asked(On("GET", path, watch=True), mark), *gate.asked(On("GET", path), mark)]
-        assert 1 <= len(opened) <= MOST
+        assert 1 <= sum(not asked.further for asked in opened) <= MOST
     writes = [asked for asked in gate.asked(since=mark) if asked.method != "GET" and "idle" in asked.path + asked.body]
     assert writes == []
 

@@ -38,8 +38,7 @@ PROBES = 3
 @pytest.fixture(scope="module")
 def operator_options() -> tuple[str, ...]:
     """With an interval that waits can grow up to; what serves is never asked about again."""
-    times = f"--interval={INTERVAL}s", "--readiness-interval=0", "--client-timeout=2s", "--create-settle=3s"
-    return (*operators.USUAL, *times)
+    return (*operators.USUAL, f"--interval={INTERVAL}s", "--readiness-interval=0")
 
 
 @dataclass
@@ -112,6 +111,7 @@ def _fleets(crowd: Crowd, told: Story) -> None:
         for number in range(FLEET):
             team.declare(f"{prefix}-{number:02}")
     eventually(lambda: set(crowd.verdicts().values()), {"True Ready"}.__eq__, within=60, poll=0.3)
+    eventually(lambda: [key for key, item in crowd.workloads().items() if "creation" in item["status"]], [].__eq__)
     with behaving(crowd.platform, readiness={"hold_at": "provisioning"}):
         for number in range(STARTING):
             told.other.declare(f"starting-{number}")

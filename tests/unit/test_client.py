@@ -89,7 +89,7 @@ OPERATIONS = ("list", "create", "update", "delete")
 async def world() -> AsyncIterator[World]:
     """Serve a platform with the project team-a, and open a client with short limits."""
     platform = Platform()
-    async with serving(platform) as url, open_http(2.0) as lines:
+    async with serving(platform) as url, open_http(20.0) as lines:
         yield World(platform, url, lines)
 
 
@@ -98,7 +98,7 @@ async def against(
     script: Script, connections: int = 4, **limits: Any
 ) -> AsyncIterator[tuple[RawServer, PlatformClient]]:
     """Serve `script`, and open a client of it."""
-    async with raw_server(script) as server, open_http(2.0, connections=connections) as lines:
+    async with raw_server(script) as server, open_http(20.0, connections=connections) as lines:
         yield server, PlatformClient(server.url, lines, **limits)
 
 
@@ -158,7 +158,7 @@ class Permit:
 async def test_a_forbidden_write_is_not_carried_out(world: World, steps: int) -> None:
     """Also one that is forbidden when half of it is out; reading is free."""
     made = await world.client.create(world.token, "team-a", BODY)
-    async with open_http(2.0) as lines:
+    async with open_http(20.0) as lines:
         client = PlatformClient(world.client.base_url, lines, permit=Permit(0))
         for write in (client.update(world.token, made.id, {"model_name": "x"}), client.delete(world.token, made.id)):
             with pytest.raises(Forbidden):
@@ -238,7 +238,7 @@ async def test_a_deletion_that_something_else_answered_is_uncertain(answer: byte
 async def test_a_deletion_is_permitted_before_its_headers_alone(world: World) -> None:
     """It has no body: once the headers are out the platform carries it out, and forbidding it would only hide that."""
     made = await world.client.create(world.token, "team-a", BODY)
-    async with open_http(2.0) as lines:
+    async with open_http(20.0) as lines:
         permit = Permit(1)
         client = PlatformClient(world.client.base_url, lines, permit=permit)
         assert await client.delete(world.token, made.id) is Deleted.CONFIRMED
@@ -248,7 +248,7 @@ async def test_a_deletion_is_permitted_before_its_headers_alone(world: World) ->
 @pytest.mark.parametrize("operation", OPERATIONS[1:])
 async def test_how_often_a_write_asks_for_its_permit(world: World, operation: str) -> None:
     """Before its headers and, where it has one, before its body."""
-    async with open_http(2.0) as lines:
+    async with open_http(20.0) as lines:
         permit = Permit(10)
         call = (await world.calls(PlatformClient(world.client.base_url, lines, permit=permit)))[operation]
         await call()

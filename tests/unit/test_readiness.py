@@ -189,7 +189,7 @@ class World:
 async def world() -> AsyncIterator[World]:
     """Serve a platform whose workloads are ready in a fifth of a second."""
     platform = Platform(settings=Settings(readiness=ReadinessSettings.lasting(0.2)))
-    async with serving(platform) as url, open_http(2.0) as lines:
+    async with serving(platform) as url, open_http(20.0) as lines:
         yield World(platform, url, lines)
 
 

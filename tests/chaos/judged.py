@@ -9,7 +9,7 @@ from __future__ import annotations
 from chaos.machine import run
 from chaos.mutations import FOUND_BY, Mutation
 
-SEEDS = 30
+SEEDS = 40
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ RACE = 45.0
 """Seconds within which a slug may be taken, or a list lie, between the operator's last look and its POST."""
 LOOK = 5.0
 """Seconds between the operator's last look and a write that rests on it."""
-DAMPED_WITHIN, DAMPED_TO = 10.0, 40
+DAMPED_WITHIN, DAMPED_TO = 10.0, 20
 """Seconds, and how often an object may be written within them: a fraction of how often a flood changes something."""
 NAMING = re.compile(r"Orphaned|DuplicateWorkload|Disappeared|IdentityChanged")
 """What a line of the log says that names a workload which is left, with its id."""
@@ -124,7 +124,8 @@ class Oracle:
         if birth is not None and birth.by_operator and row.slug != birth.made_as and self._may_look_as_before(row):
             return  # its own, renamed, and lists did not show it
         lives = list(self.history.of_slug(row.project, row.slug, self.lateness))
-        if not any(self._may_delete(life, seen, row) for life in lives for seen in self._lately(life)):
+        seen_lately = ((life, seen) for life in lives for seen in self._lately(life))
+        if not any(self._may_delete(life, seen, row) for life, seen in (*seen_lately, *self._unreleased(row))):
             self.wrong(f"deleted-what-is-not-ours: {row.slug} ({row.id}): {self._seen(lives)}")
         for life in lives:
             if self._owns_for_long(life, row):
@@ -186,6 +187,13 @@ class Oracle:
         if recorded not in (row.id, None) or (recorded is None and not on_record(body) and not life.hands):
             return False
         return policy == "Delete" or life.uid in self.makers.get(row.id, ()) or self._looks_like_ours(life, row)
+
+    def _unreleased(self, row: Row) -> Iterator[tuple[Life, Body]]:
+        """Whose this row was that went without its finalizer: the deletion is tried for as long as it is refused."""
+        for life in self.history.lives.values():
+            unreleased = life.gone_at is not None and "finalizer" in life.hands
+            if unreleased and life.body["status"].get("workloadId") == row.id:
+                yield life, life.body
 
     def _looks_like_ours(self, life: Life, row: Row) -> bool:
         """What others made while the answer of a creation was awaited, with the same name and model, cannot be told

@@ -311,8 +311,10 @@ def _if_allowed(act: Rule, world: World, b: int, number: int) -> None:
 
 
 def _edit_config_map(world: World, a: int, b: int, c: int) -> None:
-    name = Name("configmaps", pick(NAMESPACES, a), f"{pick(NAMES, a)}-endpoint")
-    if world.objects.get(name) is not None:
+    present = list(world.objects.items("configmaps"))
+    if present:
+        metadata = pick(present, a)["metadata"]
+        name = Name("configmaps", metadata["namespace"], metadata["name"])
         world.objects.patch(name, {"data": {"OPENAI_BASE_URL": f"http://elsewhere.example/{b}"}})
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from chaos.processes.judge import Sight, lost, misbehaviour, twins, unsettled, written
-from chaos.processes.people import Acknowledged
+from chaos.processes.judge import Endpoint, Sight, lost, misbehaviour, twins, unsettled, written
+from chaos.processes.people import ELSEWHERE, Acknowledged, Key
 
 Json = dict[str, Any]
 
@@ -43,12 +43,13 @@ ROW: Json = {
     "slug": "alpha",
     "fields": {"name": "alpha", "backend": "vllm", "model_name": "llama-3"},
 }
-CONFIG_MAPS = {("team-a", "alpha-endpoint"): "3"}
+NAMES = ("team-a", "alpha-endpoint")
+ENDPOINTS = {NAMES: Endpoint("3", "http://platform/endpoint")}
 
 
-def told(workloads: list[Json], rows: list[Json], config_maps: dict[tuple[str, str], str] = CONFIG_MAPS) -> list[str]:
+def told(workloads: list[Json], rows: list[Json], endpoints: dict[Key, Endpoint] = ENDPOINTS) -> list[str]:
     """The words that the judge begins with, without the Workload's name."""
-    found = unsettled(Sight(workloads, rows, config_maps))
+    found = unsettled(Sight(workloads, rows, endpoints))
     return [each.removeprefix("team-a/alpha ").split(":")[0] for each in found]
 
 
@@ -119,8 +120,10 @@ def test_an_approval_that_nobody_acted_on_is_told() -> None:
 
 
 def test_a_missing_endpoint_is_told() -> None:
-    """Its ConfigMap."""
+    """Its ConfigMap, or one that leads elsewhere."""
+    forged = {NAMES: Endpoint("4", f"http://{ELSEWHERE}/1")}
     assert told([WORKLOAD], [ROW], {}) == ["has no ConfigMap"]
+    assert told([WORKLOAD], [ROW], forged) == ["has a ConfigMap that says http"]
 
 
 def test_a_leak_is_told() -> None:
@@ -131,15 +134,15 @@ def test_a_leak_is_told() -> None:
 
 def test_a_write_while_nothing_happens_is_told_with_what_it_changed() -> None:
     """Of a Workload by each field; of its ConfigMap that there was one."""
-    calm = Sight([WORKLOAD], [ROW], CONFIG_MAPS)
+    calm = Sight([WORKLOAD], [ROW], ENDPOINTS)
     again = with_(with_(WORKLOAD, "metadata.resourceVersion", "8"), "status.adopted", True)
-    moved = Sight([again], [ROW], {("team-a", "alpha-endpoint"): "4"})
+    moved = Sight([again], [ROW], {NAMES: Endpoint("4", "http://platform/endpoint")})
     assert list(written(calm, calm)) == []
     assert list(written(calm, moved)) == [
         'team-a/alpha was written: metadata.resourceVersion: "7" -> "8"; status.adopted: false -> true',
         "the ConfigMap team-a/alpha-endpoint was written",
     ]
-    left = Sight([], [], CONFIG_MAPS)
+    left = Sight([], [], ENDPOINTS)
     assert list(written(left, Sight([], [], {}))) == []
 
 

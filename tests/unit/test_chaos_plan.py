@@ -7,7 +7,20 @@ from itertools import groupby, pairwise
 import pytest
 
 from chaos.processes import plan
-from chaos.processes.plan import CABLES, KILL, OPERATORS, PLATFORM, PROCESSES, RESET, STOP, Fault, kinds, planned
+from chaos.processes.plan import (
+    CABLES,
+    CERTIFICATES,
+    EXPIRE,
+    KILL,
+    OPERATORS,
+    PLATFORM,
+    PROCESSES,
+    RESET,
+    STOP,
+    Fault,
+    kinds,
+    planned,
+)
 from chaos.processes.stage import CREATE_SETTLE, LEASE
 
 ROUNDS = [planned(7, number) for number in range(60)]
@@ -21,8 +34,9 @@ def test_a_seed_and_a_number_are_a_plan() -> None:
 
 
 def test_everything_is_hit_in_every_way() -> None:
-    """Each process is killed and stopped, each cable broken in each way."""
-    assert {fault.target for fault in FAULTS} == {*PROCESSES, *CABLES}
+    """Each process is killed and stopped, each cable broken in each way, and each certificate expires."""
+    assert {fault.target for fault in FAULTS} == {*PROCESSES, *CABLES, *CERTIFICATES}
+    assert {fault.kind for fault in FAULTS if fault.target in CERTIFICATES} == {EXPIRE}
     for target in PROCESSES:
         assert {fault.kind for fault in FAULTS if fault.target == target} == {KILL, STOP}
     for target in CABLES:

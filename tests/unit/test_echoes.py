@@ -35,6 +35,7 @@ def test_an_encoded_secret_is_blanked(encoding: str) -> None:
 
 @settings(max_examples=150)
 @example(["backslash x", "json here and there"], 0, 12, "", "")
+@example(["backslash x", "tags"], 0, 12, "", "")
 @given(st.lists(DRAWN, min_size=1, max_size=2), st.integers(0, 52), st.integers(12, 64), AROUND, AROUND)
 def test_no_encoding_and_no_place_shows_twelve_digits(
     encodings: list[str], begin: int, size: int, before: str, after: str

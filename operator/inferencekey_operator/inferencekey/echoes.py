@@ -28,6 +28,7 @@ _ESCAPE = r"""%u[0-9a-f]{4} | %[0-9a-f]{2} | \\u[0-9a-f]{4} | \\u\{[0-9a-f]{1,6}
     | \\[abfnrtv"'/] | =[0-9a-f]{2} | &\#[0-9]{1,7};? | &\#x[0-9a-f]{1,6};? | &[a-z]{2,24}; | <[^<>]{0,100}>"""
 _ESCAPES = [re.compile(each, re.IGNORECASE | re.VERBOSE) for each in (rf"\\\\ | {_ESCAPE}", _ESCAPE)]
 """Two backslashes are one that is escaped, or a backslash before an escape: each is a reading of its own."""
+_TAG = re.compile(r"<[^<>]{0,100}>")
 _CODE_POINT = re.compile(r"(?:%u?|\\u\{?|\\x|=)([0-9a-f]+)\}?", re.IGNORECASE)
 _SEPARATOR = " "
 _ALPHANUMERIC = re.compile(r"[0-9A-Za-z]+")
@@ -143,19 +144,24 @@ def _narrow(text: str) -> str:
 
 
 def _layers(text: str) -> Iterator[_Layer | None]:
-    """The text as it stands, and after each layer of escapes; None where there are too many."""
+    """The text as it stands, and after each layer of escapes; None where there are too many.
+
+    Tags can stand between escapes, where they separate, and within one, where they are read as nothing.
+    """
     first = _visible(text)
+    without_tags = _undone(first, _TAG, lambda tag: "")
     yield first
-    for escape in _ESCAPES:
-        layer = first
-        for _ in range(MOST_LAYERS):
-            below = _undone(layer, escape)
-            if below.text == layer.text:
-                break
-            layer = below
-            yield layer
-        else:
-            yield None
+    for begin in (first, without_tags) if without_tags is not first else (first,):
+        for escape in _ESCAPES:
+            layer = begin
+            for _ in range(MOST_LAYERS):
+                below = _undone(layer, escape, _meant)
+                if below.text == layer.text:
+                    break
+                layer = below
+                yield layer
+            else:
+                yield None
 
 
 def _visible(text: str) -> _Layer:
@@ -166,14 +172,14 @@ def _visible(text: str) -> _Layer:
     return _Layer(_narrow("".join(text[at] for at in places)), places, [at + 1 for at in places])
 
 
-def _undone(layer: _Layer, escape: re.Pattern[str]) -> _Layer:
+def _undone(layer: _Layer, escape: re.Pattern[str], meant: Callable[[str], str]) -> _Layer:
     text: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
     done = 0
     for match in escape.finditer(layer.text):
         begin, end = match.span()
-        letters = _meant(match[0])
+        letters = meant(match[0])
         text += layer.text[done:begin], letters
         starts += *layer.starts[done:begin], *([layer.starts[begin]] * len(letters))
         ends += *layer.ends[done:begin], *([layer.ends[end - 1]] * len(letters))

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from chaos.expected import AT_REST, ready_of, reasons
 from chaos.oracle import declared, holds
@@ -30,16 +30,20 @@ _NOTHING_THERE = {"Missing", "NotCreated"}
 _AS_DECLARED = {"Ready", "DriftTolerated", "DriftDetected"}
 
 
+class Endpoint(NamedTuple):
+    """A ConfigMap."""
+
+    version: str
+    url: str
+
+
 @dataclass(frozen=True)
 class Sight:
     """Both sides at one moment."""
 
     workloads: list[Json]
     rows: list[Json]
-    config_maps: dict[Key, str]
-    """Resource versions."""
-    urls: dict[Key, str]
-    """What the ConfigMaps say."""
+    endpoints: dict[Key, Endpoint]
 
 
 def unsettled(sight: Sight) -> Iterator[str]:
@@ -47,14 +51,14 @@ def unsettled(sight: Sight) -> Iterator[str]:
     rows: dict[Key, Json] = {(row["project"], row["slug"]): row for row in sight.rows}
     for workload in sight.workloads:
         row = rows.pop(key_of(workload), None)
-        for what in _about(workload, row, sight.urls):
+        for what in _about(workload, row, sight.endpoints):
             yield f"{'/'.join(key_of(workload))} {what}"
     for (project, slug), row in rows.items():
         if slug not in {f"{STAYS}{name}" for name in NAMES}:
             yield f"leak: nobody declares {project}/{slug} ({row['id']})"
 
 
-def _about(workload: Json, row: Json | None, urls: Mapping[Key, str]) -> Iterator[str]:
+def _about(workload: Json, row: Json | None, endpoints: Mapping[Key, Endpoint]) -> Iterator[str]:
     metadata, spec, status = workload["metadata"], workload["spec"], workload["status"]
     ready = ready_of(workload)
     if "deletionTimestamp" in metadata:
@@ -85,9 +89,14 @@ def _about(workload: Json, row: Json | None, urls: Mapping[Key, str]) -> Iterato
     if row is not None and ready.get("reason") in _AS_DECLARED:
         if status.get("workloadId") != row["id"]:
             yield f"lost status: it is {row['id']}, and the status says {status.get('workloadId')}"
-        url = urls.get((metadata["namespace"], f"{metadata['name']}-endpoint"), "")
-        if not url or ELSEWHERE in url:
-            yield f"has a ConfigMap that says {url}" if url else "has no ConfigMap"
+        yield from _endpoint(endpoints.get((metadata["namespace"], f"{metadata['name']}-endpoint")))
+
+
+def _endpoint(found: Endpoint | None) -> Iterator[str]:
+    if found is None:
+        yield "has no ConfigMap"
+    elif ELSEWHERE in found.url:
+        yield f"has a ConfigMap that says {found.url}"
 
 
 def _is_approved(workload: Json) -> bool:
@@ -149,7 +158,7 @@ def written(before: Sight, after: Sight) -> Iterator[str]:
             yield f"{'/'.join(key)} was written: {changes}"
     for namespace, name in sorted(now):  # the garbage collector takes the others away in its time
         config_map = (namespace, f"{name}-endpoint")
-        if before.config_maps.get(config_map) != after.config_maps.get(config_map):
+        if before.endpoints.get(config_map) != after.endpoints.get(config_map):
             yield f"the ConfigMap {'/'.join(config_map)} was written"
 
 

@@ -28,7 +28,7 @@ import httpx
 
 from chaos.normal import NORMAL
 from chaos.processes import judge
-from chaos.processes.judge import Sight
+from chaos.processes.judge import Endpoint, Sight
 from chaos.processes.people import People, key_of
 from chaos.processes.plan import NAMESPACES, OPERATORS, SPAN, Act, Fault, Plan, kinds
 from chaos.processes.stage import CLIENT_TIMEOUT, CREATE_SETTLE, INTERVAL, Stage
@@ -204,9 +204,11 @@ class Rounds:
         config_maps = (await self._get("/api/v1/configmaps"))["items"]
         rows = await asyncio.to_thread(self._stage.admin.workloads)
         ours = [each for each in config_maps if each["metadata"]["namespace"] in NAMESPACES]
-        versions = {key_of(each): str(each["metadata"]["resourceVersion"]) for each in ours}
-        urls = {key_of(each): str((each.get("data") or {}).get("OPENAI_BASE_URL", "")) for each in ours}
-        return Sight(workloads, rows, versions, urls)
+        endpoints = {
+            key_of(each): Endpoint(each["metadata"]["resourceVersion"], each.get("data", {}).get("OPENAI_BASE_URL", ""))
+            for each in ours
+        }
+        return Sight(workloads, rows, endpoints)
 
     async def _get(self, path: str, patience: float = 15.0) -> dict[str, Any]:
         """What an API server that is ready may have to be asked for twice, on a busy machine."""

@@ -16,6 +16,7 @@ from kubernetes.aio import client
 
 from chaos.apiserver import ApiServer, understood
 from chaos.network import Process
+from harness.lines import egress
 from inferencekey_operator.cluster import Body, Cluster, ClusterError
 from inferencekey_operator.controller import Controller
 from inferencekey_operator.reflector import Reflector
@@ -108,7 +109,7 @@ class Life:
 
     async def _run(self) -> None:
         cluster = MemoryCluster(self._api, self.process)
-        parts = self._parts = wire(self._settings, cluster)
+        parts = self._parts = wire(self._settings, cluster, egress=egress())
         watch = Watch(cluster, parts.controller)
         beside = [
             asyncio.ensure_future(run()) for run in (parts.world.recorder.run, *(r.run for r in parts.reflectors))

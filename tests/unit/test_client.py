@@ -17,13 +17,13 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from harness.lines import open_http
 from inferencekey_operator.errors import ConfigurationError, OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey import wire
 from inferencekey_operator.inferencekey.client import (
     Deleted,
     PlatformClient,
     checked_base_url,
-    open_http,
     unpacked,
 )
 from inferencekey_operator.inferencekey.lines import Lines

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from harness.lines import open_http
 from hostile.echoed import ENCODINGS, found, placed
 from inferencekey_operator.errors import OperatorError, PlatformFailure
-from inferencekey_operator.inferencekey.client import PlatformClient, open_http
+from inferencekey_operator.inferencekey.client import PlatformClient
 from inferencekey_operator.inferencekey.echoes import Echoes
 from inferencekey_operator.inferencekey.readiness import phases
 from unit.builders import SECRET_HALF, TOKEN

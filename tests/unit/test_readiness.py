@@ -15,8 +15,8 @@ import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.lines import open_http
 from inferencekey_operator.errors import OperatorError, PlatformFailure, Reason
-from inferencekey_operator.inferencekey.client import open_http
 from inferencekey_operator.inferencekey.lines import Lines
 from inferencekey_operator.inferencekey.readiness import (
     LINE_LIMIT,

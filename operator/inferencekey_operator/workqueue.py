@@ -88,6 +88,7 @@ class WorkQueue:
         self._per_group: dict[str, int] = {}
         self._delays: dict[Key, asyncio.TimerHandle] = {}
         self._failures: dict[Key, int] = {}
+        self._failing_since: dict[Key, float] = {}
         self._open = False
         self.adds = self.retries = 0
         """How many keys were queued, and how many of them after a failure, since the process began."""
@@ -145,11 +146,17 @@ class WorkQueue:
             self.add_after(key, seconds)
 
     def retry(self, key: Key, *, at_least: float = 0.0, urgent: bool = False) -> float:
-        """Work `key` again after a failure: later each time, never before `at_least` seconds. Returns the delay."""
+        """Work `key` again after a failure: later each time, never before `at_least` seconds. Returns the delay.
+
+        The delay doubles, and stays as short as the failures have lasted: what is edited while it fails is worked, and
+        fails, more often, and must not wait for longer than what is left alone.
+        """
+        now = asyncio.get_running_loop().time()
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         self.retries += 1
-        delay = min(self.FIRST_DELAY * 2.0 ** min(failures, 16), self.LONGEST_DELAY)
+        lasted = now - self._failing_since.setdefault(key, now)
+        delay = min(self.FIRST_DELAY * 2.0 ** min(failures, 16), self.FIRST_DELAY + lasted, self.LONGEST_DELAY)
         delay = max(delay, at_least) * random.uniform(1.0, 1.2)  # noqa: S311 - jitter, not a secret
         self.add_after(key, delay, urgent=urgent)
         return delay
@@ -157,6 +164,7 @@ class WorkQueue:
     def succeeded(self, key: Key) -> None:
         """The next failure of `key` counts as its first."""
         self._failures.pop(key, None)
+        self._failing_since.pop(key, None)
 
     def working(self, key: Key) -> bool:
         """Whether `key` is in work now."""
@@ -165,7 +173,7 @@ class WorkQueue:
     def forget(self, key: Key) -> None:
         """`key` is gone: nothing of it is remembered."""
         self._cancel_delay(key)
-        self._failures.pop(key, None)
+        self.succeeded(key)
 
     @property
     def started(self) -> bool:

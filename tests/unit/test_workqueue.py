@@ -438,11 +438,29 @@ async def test_a_delay_is_a_round_unless_it_is_urgent() -> None:
     assert workshop.begun == [A, B, C, Key("team-a", "d")]
 
 
+async def failing(queue: WorkQueue, key: Key, times: int) -> list[float]:
+    """The delays of a key that fails whenever it is worked."""
+    delays = []
+    for _ in range(times):
+        delays.append(queue.retry(key))
+        await asyncio.sleep(delays[-1])
+    return delays
+
+
+@virtual
+async def test_what_is_edited_while_it_fails_waits_no_longer_than_it_failed() -> None:
+    """Each edit is one more failure: after ten seconds of both, the next wait is eleven, and not an hour."""
+    queue = Workshop().queue
+    for _ in range(20):
+        queue.retry(A)
+        await asyncio.sleep(0.5)
+    assert 11.0 <= queue.retry(A) <= 1.2 * 11.0
+
+
 @virtual
 async def test_failures_wait_longer_each_time() -> None:
     """Doubled from one second to five minutes, with up to a fifth more, so that a fleet does not march in step."""
-    queue = Workshop().queue
-    delays = [queue.retry(A) for _ in range(14)]
+    delays = await failing(Workshop().queue, A, 14)
     least = [min(2.0**number, 300.0) for number in range(14)]
 
     assert all(low <= delay <= 1.2 * low for low, delay in zip(least, delays, strict=True))
@@ -453,8 +471,7 @@ async def test_failures_wait_longer_each_time() -> None:
 async def test_success_begins_anew() -> None:
     """And each key has its own count."""
     queue = Workshop().queue
-    for _ in range(5):
-        queue.retry(A)
+    assert (await failing(queue, A, 5))[-1] >= 16.0
 
     assert queue.retry(B) <= 1.2
     queue.succeeded(A)
@@ -470,8 +487,7 @@ async def test_never_before_what_the_platform_wishes() -> None:
     queue = Workshop().queue
 
     assert 60.0 <= queue.retry(A, at_least=60.0) <= 72.0
-    for _ in range(8):
-        queue.retry(B)
+    await failing(queue, B, 8)
     assert queue.retry(B, at_least=1.0) >= 256.0
 
 

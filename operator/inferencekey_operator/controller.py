@@ -152,7 +152,7 @@ class Controller:
         """
 
         def report() -> None:
-            if concerned is not None and self.terms.ours(concerned.key):
+            if concerned is not None and self.terms.held(concerned.key):
                 note = (
                     f"{what} changed again and again. The operator follows at growing intervals of up to "
                     f"{WAITS[-1]:.0f} seconds until a minute passes without a change"

@@ -26,6 +26,7 @@ class _Repeated:
     changed: float
     acted: float
     times: int = 0
+    reported: bool = False
     due: asyncio.TimerHandle | None = None
 
 
@@ -55,7 +56,8 @@ class Damper:
             found.acted = now
             action()
             return
-        if found.times == AT_ONCE + 1:
+        if not found.reported:
+            found.reported = True
             report()
         found.due = asyncio.get_running_loop().call_later(wait, self._act_late, found, action)
 

@@ -156,7 +156,7 @@ class Reconciler:
     async def _refuse_a_lie(self, observed: Observed, plan: Plan) -> None:
         """Before a row is adopted: a list may still show what is gone, and the readiness route knows better."""
         live = observed.live
-        if live is None or observed.known or not plan.perform:
+        if live is None or observed.known or plan.reason is Reason.ADOPTION_PENDING:
             return
         if not await observed.roster.exists(live.slug):
             raise PlatformFailure(

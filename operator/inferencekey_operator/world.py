@@ -73,7 +73,11 @@ class Terms:
 
     def ours(self, key: Key) -> bool:
         """Whether we look at what is in that namespace; whether we may is asked of the Lease."""
-        return len(self.of_shard) == 1 or self.of(key.namespace).began < float("inf")
+        return len(self.of_shard) == 1 or self.held(key)
+
+    def held(self, key: Key) -> bool:
+        """Whether this process acts for that namespace now: a standby does not."""
+        return self.of(key.namespace).began < float("inf")
 
     def foreign(self, key: Key) -> bool:
         """Whether that is for another replica."""

@@ -66,13 +66,19 @@ def follows(seconds: float) -> int:
 
 
 def test_a_config_map_that_is_edited_without_end_is_restored_ever_more_seldom() -> None:
-    """20 edits a second for 15 seconds: a dozen restorations, one Event, and in the end it is as it should be."""
+    """20 edits a second for 15 seconds: a dozen restorations, one Event, and in the end it is as it should be.
+
+    A standby sees the edits, too, and reports none.
+    """
     flood = {"data": {"OPENAI_BASE_URL": "https://evil.example.com"}}
     restored: list[int] = []
 
     async def scene(world: World) -> None:
         workload = declare(world)
         await until(world, lambda: ready(workload) == "Ready")
+        world.replicas = 2
+        world.start()
+        await asyncio.sleep(5.0)
         name = Name("configmaps", "team-a", "alpha-endpoint")
         before = writes(world, "configmaps")
         for number in range(300):

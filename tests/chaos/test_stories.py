@@ -407,18 +407,22 @@ def test_lists_that_are_empty_for_a_while_change_nothing() -> None:
     assert posts(world) == 4
 
 
+@pytest.mark.parametrize("restart", [False, True], ids=["same process", "restarted"])
+@pytest.mark.parametrize("model", ["llama-3", "qwen-3"])
 @pytest.mark.parametrize("policy", ["Reconcile", "Warn", "Fail"])
-def test_what_was_deleted_is_not_adopted_from_a_list_that_lags(policy: str) -> None:
-    """Deleted and applied again: the row that is still listed is dead, and a new workload is made."""
+def test_what_was_deleted_is_not_adopted_from_a_list_that_lags(policy: str, model: str, *, restart: bool) -> None:
+    """Deleted and applied again, as it was or not: the row that is still listed is dead, and a new workload is made."""
 
     async def scene(world: World) -> None:
-        world.platform.configure({"list_lag": {"delete": 30.0}})
+        world.platform.configure({"list_lag": {"delete": 90.0}})
         workload = declare(world)
         await until(world, lambda: ready(workload) == "Ready")
         world.objects.delete(world.name(workload))
         await until(world, lambda: workload.gone_at is not None)
-        again = declare(world, metadata={"annotations": {ON_DRIFT: policy}})
-        await until(world, lambda: ready(again) == "Ready")
+        if restart:
+            world.running()[0].process.kill()
+        again = declare(world, metadata={"annotations": {ON_DRIFT: policy}}, model=model)
+        await until(world, lambda: ready(again) == "Ready", within=180.0)
         await asyncio.sleep(120.0)
         assert ready(again) == "Ready"
 

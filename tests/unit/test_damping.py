@@ -49,6 +49,17 @@ async def test_a_flood_is_followed_ever_more_slowly_and_reported_once() -> None:
 
 
 @virtual
+async def test_what_changes_every_few_seconds_is_reported_too() -> None:
+    """Its first waits are over before the next change; later ones are not."""
+    seen = Watched()
+    for _ in range(200):
+        seen.change()
+        await asyncio.sleep(3.0)
+    assert len(seen.actions) < 60
+    assert len(seen.reports) == 1
+
+
+@virtual
 async def test_after_a_minute_of_quiet_all_is_forgotten() -> None:
     """The next change is acted on at once, and another flood is reported again."""
     seen = Watched()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -34,9 +35,14 @@ class ExecCredential:
     """In seconds since the epoch."""
 
 
-async def run(configuration: Any) -> ExecCredential:
-    """Run it once. Raises PluginError, or the official client's error for a configuration that is none."""
+async def run(configuration: Any, folder: str) -> ExecCredential:
+    """Run it once. As for kubectl, a relative path, unlike a mere name, is one from the kubeconfig's `folder`.
+
+    Raises PluginError, or the official client's error for a configuration that is none.
+    """
     plugin = exec_provider.ExecProvider(configuration)  # type: ignore[no-untyped-call]
+    if os.path.dirname(str(plugin.args[0])):
+        plugin.args[0] = os.path.join(folder, str(plugin.args[0]))
     name = excerpt(str(plugin.args[0]), 128)
     info = {"apiVersion": plugin.api_version, "kind": "ExecCredential", "spec": {"interactive": False}}
     environment = {**plugin.env, "KUBERNETES_EXEC_INFO": json.dumps(info)}

@@ -139,18 +139,22 @@ class _Loader(kube_config.KubeConfigLoader):
         for node, keys in zip((self._cluster, self._user), names, strict=True):
             for key in keys if node is not None else ():
                 if key in node:
-                    folder = os.path.abspath(os.path.dirname(node.path or ""))
-                    yield os.path.normpath(os.path.join(folder, str(node[key])))
+                    yield os.path.normpath(os.path.join(_folder_of(node), str(node[key])))
 
     async def load_from_exec_plugin(self) -> bool:
         """As the official one, but an error is one."""
-        given = await execplugin.run(self._user["exec"])
+        given = await execplugin.run(self._user["exec"], _folder_of(self._user))
         self.expires_at = given.expires_at
         if given.token:
             self.token = f"Bearer {given.token}"
         if given.certificate:
             self.cert_file, self.key_file = map(_in_a_file, (given.certificate, given.key))
         return True
+
+
+def _folder_of(node: Any) -> str:
+    """Of the kubeconfig that this part is in: paths are relative to it."""
+    return os.path.abspath(os.path.dirname(node.path or ""))
 
 
 def _in_a_file(content: str) -> str:

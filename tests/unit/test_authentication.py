@@ -205,6 +205,18 @@ async def test_a_plugin_is_run_again_before_its_token_expires(clock: Clock, plug
     assert plugin.runs == 2
 
 
+async def test_a_plugin_by_a_relative_path_is_beside_the_kubeconfig(plugin: Plugin, access: Access) -> None:
+    """As for kubectl; a mere name is looked for in PATH."""
+    beside = {**plugin.user["exec"], "command": "./plugin"}
+    async with Kubernetes({"Bearer first"}).serving() as port:
+        access.write({"exec": beside}, f"http://127.0.0.1:{port}")
+        async with access.connected() as cluster:
+            assert await outcome(cluster) == 200
+        access.write({"exec": {**beside, "command": "plugin"}}, f"http://127.0.0.1:{port}")
+        with pytest.raises(execplugin.PluginError):
+            await Cluster.connect(Proxies())
+
+
 async def test_a_token_that_has_expired_is_not_sent(clock: Clock, plugin: Plugin, access: Access) -> None:
     """As after a machine slept: the request waits for the plugin."""
     kubernetes = Kubernetes({"Bearer second"})
@@ -318,7 +330,7 @@ async def test_what_a_plugin_did_wrong_is_reported(  # noqa: PLR0917 - fixtures
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """At the start it ends it, with the plugin's name; later it is a warning, and the old token is used meanwhile."""
-    monkeypatch.setattr(execplugin, "LONGEST", 2.0)
+    monkeypatch.setattr(execplugin, "LONGEST", 2.0 if "sleep" in program else 30.0)
     kubernetes = Kubernetes({"Bearer first"})
     async with kubernetes.serving() as port:
         plugin.hands_out("first", expires_at=clock.time() + 40)

@@ -41,7 +41,7 @@ class Elsewhere:
             self._process = subprocess.Popen(
                 bound_to_us([*command, *options]), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
             )
-        eventually(ready.exists, within=30)
+        eventually(ready.exists, within=120)
         return Admin(self.url)
 
     def close(self) -> None:

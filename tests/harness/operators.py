@@ -89,7 +89,7 @@ class Operator:
         """Back when it waits for the Lease that another one has."""
         seen = len(self.log())
         self._launch()
-        eventually(lambda: not self.running or " waits: the Lease " in self.log()[seen:], within=60)
+        eventually(lambda: not self.running or " waits: the Lease " in self.log()[seen:], within=120)
         self._assert_not_ended()
 
     def _launch(self) -> None:

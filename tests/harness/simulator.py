@@ -28,7 +28,7 @@ def simulator(folder: Path) -> Iterator[Admin]:
         )
     with process:
         try:
-            eventually(lambda: url.exists() or process.poll() is not None, within=30)
+            eventually(lambda: url.exists() or process.poll() is not None, within=120)
             assert process.poll() is None, log_of(folder).read_text()
             yield Admin(url.read_text().strip())
         finally:

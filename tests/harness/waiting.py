@@ -12,7 +12,7 @@ from typing import TypeVar
 
 _Seen = TypeVar("_Seen")
 
-LONG = 60.0
+LONG = 120.0
 """Seconds that are waited for what takes one on a quiet machine: far below the full round of ten minutes, which would
 mend whatever was missed."""
 POLL = 0.05

@@ -109,7 +109,7 @@ def test_a_repair_that_never_arrived_was_undone_by_nobody(team: Team) -> None:
     team.platform.fault("respond", operation="update", project=team.name, status=500, times=REPAIRS)
     since = team.platform.last()
     team.platform.edit(team.name, NAME, model_name="theirs")
-    eventually(lambda: len(sent(team, since)), equals(REPAIRS + 1), within=30)
+    eventually(lambda: len(sent(team, since)), equals(REPAIRS + 1), within=120)
     until_drift(team, NAME, None)
     team.until_ready(NAME)
     assert "Warning Contested" not in told(team, NAME)

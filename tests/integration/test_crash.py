@@ -71,7 +71,7 @@ def test_deleted_before_the_status_was_written(team: Team, operator: Operator) -
     _crash(operator)
     team.delete("support-bot")
     operator.start()
-    team.until_gone("support-bot", within=30)
+    team.until_gone("support-bot", within=120)
     assert team.platform_writes() == ["create support-bot", "delete support-bot"]
     assert team.slugs() == []
 
@@ -85,7 +85,7 @@ def test_killed_between_the_finalizer_and_the_creation(team: Team, operator: Ope
     assert team.workload("support-bot")["metadata"]["finalizers"] == [FINALIZER]
     assert team.slugs() == []
     operator.start()
-    status = team.until_ready("support-bot", within=30)["status"]
+    status = team.until_ready("support-bot", within=120)["status"]
     assert team.slugs() == ["support-bot"]
     assert not status.get("adopted")
 
@@ -97,7 +97,7 @@ def test_a_creation_that_is_carried_out_late(team: Team, operator: Operator) -> 
     _meanwhile(team, "create")
     _crash(operator)
     operator.start()
-    team.until_ready("support-bot", within=30)
+    team.until_ready("support-bot", within=120)
     eventually(lambda: [call["seconds"] for call in team.calls("create")], all)
     assert team.slugs() == ["support-bot"]
 
@@ -110,7 +110,7 @@ def test_deleted_while_a_creation_is_carried_out_late(team: Team, operator: Oper
     _crash(operator)
     team.delete("support-bot")
     operator.start()
-    team.until_gone("support-bot", within=30)
+    team.until_gone("support-bot", within=120)
     eventually(lambda: [call["seconds"] for call in team.calls("create")], all)
     assert team.slugs() == []
 
@@ -125,7 +125,7 @@ def test_killed_between_the_deletion_and_the_finalizer(team: Team, operator: Ope
     _crash(operator)
     assert team.slugs() == []
     operator.start()
-    team.until_gone("support-bot", within=30)
+    team.until_gone("support-bot", within=120)
     assert team.platform_writes() == ["create support-bot", "delete support-bot"]
 
 
@@ -145,9 +145,9 @@ def test_killed_before_a_duplicate_was_deleted(team: Team, operator: Operator, d
         team.delete("support-bot")
     operator.start()
     if deleted:
-        team.until_gone("support-bot", within=30)
+        team.until_gone("support-bot", within=120)
     else:
-        team.until("support-bot", "False AdoptionPending", within=30)
+        team.until("support-bot", "False AdoptionPending", within=120)
         assert "duplicateWorkloadId" not in team.status("support-bot")
     assert [row["id"] for row in team.platform.workloads(team.name)] == [theirs["id"]]
     assert team.live("support-bot")["model_name"] == "theirs"
@@ -182,7 +182,7 @@ def test_an_answer_that_was_lost(team: Team, operator: Operator) -> None:
     assert operator.running
     team.platform.fault("cut_after", operation="create", project=team.name)
     team.declare("support-bot")
-    status = team.until_ready("support-bot", within=30)["status"]
+    status = team.until_ready("support-bot", within=120)["status"]
     assert team.platform_writes() == ["create support-bot"]
     assert not status.get("adopted")
 
@@ -209,7 +209,7 @@ def test_one_that_slept_too_long_leaves_the_work_to_the_next(team: Team, operato
     second = operator.twin()
     try:
         second.start()
-        team.until_ready("support-bot", within=30)
+        team.until_ready("support-bot", within=120)
         operator.resume()
         team.edit("support-bot", model="llama-4")
         team.until_ready("support-bot")

@@ -262,7 +262,7 @@ def test_a_deletion_that_fails_is_told_and_tried_again(troubled: dict[str, Team]
     team, trouble = troubled[name], TROUBLES[name]
     if not trouble.done:
         _expect_told(team, trouble)
-    team.until_gone(NAME, within=40)
+    team.until_gone(NAME, within=120)
     assert team.slugs() == []
     attempts = [call["monotonic"] for call in team.calls("delete")]
     assert len(attempts) == (1 if trouble.done else ATTEMPTS + 1)
@@ -366,7 +366,7 @@ def doubtful(crowd: Crowd) -> dict[str, Team]:
 def test_a_creation_that_comes_late_is_deleted(doubtful: dict[str, Team]) -> None:
     """The finalizer stays until nothing can come any more: what came meanwhile is deleted."""
     team = doubtful["late"]
-    team.until_gone(NAME, within=30)
+    team.until_gone(NAME, within=120)
     assert [call["operation"] for call in team.calls("create", "delete")] == ["create", "delete"]
     assert team.slugs() == []
 
@@ -374,7 +374,7 @@ def test_a_creation_that_comes_late_is_deleted(doubtful: dict[str, Team]) -> Non
 def test_a_creation_that_never_comes_is_watched_for(doubtful: dict[str, Team]) -> None:
     """For as long as --create-settle says, and not for ever."""
     team = doubtful["never"]
-    team.until_gone(NAME, within=30)
+    team.until_gone(NAME, within=120)
     creation = team.calls("create")[-1]["monotonic"]
     assert team.calls("list")[-1]["monotonic"] - creation >= SETTLE - 0.1
     assert team.slugs() == []
@@ -384,7 +384,7 @@ def test_a_creation_that_never_comes_is_watched_for(doubtful: dict[str, Team]) -
 def test_a_creation_that_was_refused_is_not_watched_for(doubtful: dict[str, Team]) -> None:
     """The platform said that it made nothing: two lists are enough."""
     team = doubtful["refused"]
-    team.until_gone(NAME, within=30)
+    team.until_gone(NAME, within=120)
     assert (team.slugs(), len(team.calls("create"))) == ([], 1)
 
 

@@ -217,7 +217,7 @@ def test_one_of_a_predecessor_is_waited_for(team: Team) -> None:
     )
     assert f"kubectl delete configmap {NAME} -n {team.name}" in message
     assert "Stalled" not in team.conditions("support-bot")
-    eventually(lambda: team.config_map(NAME)["metadata"].get("deletionTimestamp"), within=60)  # the collector's work
+    eventually(lambda: team.config_map(NAME)["metadata"].get("deletionTimestamp"), within=120)  # the collector's work
     team.api.patch(f"{path}/{NAME}", {"metadata": {"finalizers": None}})
     team.until_ready("support-bot")
     assert _published(team)["data"]["INFERENCEKEY_WORKLOAD"] == "support-bot"

@@ -77,7 +77,7 @@ def serving(team: Team, pod: Json, folder: Path) -> Iterator[str]:
         process = subprocess.Popen(arguments, env=given | {"PORT": "0"}, stdout=log, stderr=log)
     with process:
         try:
-            port = eventually(lambda: _port(folder / "log", process), within=30)
+            port = eventually(lambda: _port(folder / "log", process), within=120)
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
@@ -165,9 +165,11 @@ def team_a(control_plane: Cluster, api: Api, platform: Admin, module_operator: O
 
     made = Team(TEAM_A, kubectl, api, platform)
     member = partial(kubectl, *MEMBER)
-    eventually(lambda: TOO_DEAR in member("create", DRY, "-f", "-", document=manifest(), check=False).stderr, within=60)
+    eventually(
+        lambda: TOO_DEAR in member("create", DRY, "-f", "-", document=manifest(), check=False).stderr, within=120
+    )
     quota = f"/api/v1/namespaces/{TEAM_A}/resourcequotas/workloads"
-    eventually(lambda: made.api.get(quota)["status"].get("hard"), within=60)
+    eventually(lambda: made.api.get(quota)["status"].get("hard"), within=120)
     yield made
     control_plane.kubectl("delete", "-f", str(TEAM / "cost.yaml"))
     control_plane.kubectl("delete", "namespace", TEAM_A, "--timeout=50s")

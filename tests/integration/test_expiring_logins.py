@@ -110,15 +110,15 @@ def test_a_client_certificate_that_expires_is_reported_and_its_successor_used(
     process = operator.pid
 
     hold_for(MOMENT)
-    eventually(operator.log, lambda log: "refuses the credentials of the kubeconfig" in log, within=60)
+    eventually(operator.log, lambda log: "refuses the credentials of the kubeconfig" in log, within=120)
     assert "(401)" in eventually(installed.readiness, lambda line: line.startswith("[-]"))
-    eventually(operator.log, lambda log: "was not renewed: 401" in log or "no Lease" in log, within=60)
+    eventually(operator.log, lambda log: "was not renewed: 401" in log or "no Lease" in log, within=120)
     team.declare("late")
 
     hold_for(YEAR)
-    eventually(installed.readiness, "[+] credentials".__eq__, within=60)
+    eventually(installed.readiness, "[+] credentials".__eq__, within=120)
     eventually(operator.log, lambda log: "accepts the credentials of the kubeconfig" in log)
-    team.until_ready("late", within=60)
+    team.until_ready("late", within=120)
     assert (operator.pid, operator.running) == (process, True)
 
 
@@ -147,9 +147,9 @@ def test_a_plugin_is_run_again_when_its_token_is_refused(
 
     hand_out(bound[1])
     control_plane.kubectl("-n", permissions.NAMESPACE, "delete", "secret", bound[0])
-    eventually(runs.read_text, "xx".__eq__, within=60)  # the API server remembers for ten seconds whom it knew
+    eventually(runs.read_text, "xx".__eq__, within=120)  # the API server remembers for ten seconds whom it knew
     team.declare("late")
-    team.until_ready("late", within=60)
+    team.until_ready("late", within=120)
     now = operator.lease()
     assert term is not None
     assert now is not None

@@ -38,8 +38,13 @@ WITHIN = 240.0
 
 @pytest.fixture(scope="module")
 def operator_options() -> tuple[str, ...]:
-    """Calls of the slow project are slow, and not given up."""
-    return (*operators.USUAL, "--interval=2s", f"--client-timeout={HELD + LATENCY + 2}s")
+    """Calls of the slow project are slow, and not given up.
+
+    A new leader waits for as long as a call may take, so the Lease must not be lost on a busy machine.
+    """
+    timeout = HELD + LATENCY + 2
+    times = f"--client-timeout={timeout}s", f"--lease-duration={timeout + 60}s"
+    return (*operators.USUAL, "--interval=2s", *times)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -55,7 +55,7 @@ def test_half_a_million_empty_objects(crowd: Crowd, good: Team, module_operator:
     module_operator.stop()
     module_operator.start()
     for name in names:
-        evil.until(name, "False PlatformRefused", within=60.0)
+        evil.until(name, "False PlatformRefused", within=120)
     assert peak(module_operator) - before < ROOM
     good.declare("after")
     good.until_ready("after")
@@ -101,7 +101,7 @@ def test_what_a_secret_holds_for_others_is_not_kept(crowd: Crowd, module_operato
         team.secret(**fat)
         team.declare("bot")
     for team in teams:
-        team.until_ready("bot", within=60.0)
+        team.until_ready("bot", within=120)
     teams[0].secret(**{"other-0": "y" * 90_000}, INFERENCEKEY_SDK_TOKEN="spoiled")
     teams[0].until("bot", "False TokenMalformed")
     eventually(lambda: peak(module_operator) - before, lambda grown: grown < ROOM / 2, within=1.0)

@@ -155,7 +155,7 @@ def test_installed_by_default(notes: str, api: Api) -> None:
     made = eventually(
         lambda: api.get(DEPLOYMENT).get("status", {}),
         lambda status: status.get("replicas") == 2,
-        within=60,
+        within=120,
     )
     assert not [each for each in made.get("conditions", ()) if each["type"] == "ReplicaFailure"]
     pods = api.items(f"/api/v1/namespaces/{NAMESPACE}/pods")
@@ -217,7 +217,7 @@ def test_helm_waits_until_it_is_ready(application: Application, platform: Admin)
     team = application.team
     with behaving(platform, readiness={"hold_at": "provisioning"}), application.install("patient") as waiting:
         eventually(lambda: team.find("patient"))
-        team.until("patient", "False Progressing", within=60)
+        team.until("patient", "False Progressing", within=120)
         assert team.conditions("patient")["Reconciling"]["status"] == "True"
         team.pass_intervals()
         assert waiting.poll() is None, waiting.communicate()

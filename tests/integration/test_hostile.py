@@ -34,7 +34,7 @@ def _until_told(team: Team, names: list[str]) -> None:
     eventually(
         lambda: [name for name in names if team.verdict(name).partition(" ")[2] not in REASONS],
         lambda left: not left,
-        within=60.0,
+        within=120,
     )
 
 

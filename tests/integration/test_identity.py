@@ -159,7 +159,7 @@ def test_an_operator_that_moved_deletes_nothing(team: Team, operator: Operator, 
     since = team.platform.last()
     moved.start()
     team.delete(NAME)
-    team.until_gone(NAME, within=30)
+    team.until_gone(NAME, within=120)
     moved.close()
     assert "was let go without a token (IdentityChanged)" in moved.log()
     assert str(pinned["workloadId"]) in moved.log()

@@ -166,8 +166,8 @@ def table(crowd: Crowd, gate: Gateway) -> Table:
     _spoil(gate, DELETION, rows)
     for row in rows.values():
         team.delete(row.name)
-    eventually(lambda: list(crowd.verdicts(team)), _nothing, within=90, poll=1)
-    eventually(lambda: _untold(team, rows), _nothing, within=60, poll=1)
+    eventually(lambda: list(crowd.verdicts(team)), _nothing, within=120, poll=1)
+    eventually(lambda: _untold(team, rows), _nothing, within=120, poll=1)
     assert team.slugs() == []
     _note_what_happened(gate, team, rows)
     return rows
@@ -203,7 +203,7 @@ def _until_ready(crowd: Crowd, team: Team) -> None:
     def others() -> dict[Key, str]:
         return {key: verdict for key, verdict in crowd.verdicts(team).items() if verdict != "True Ready"}
 
-    eventually(others, _nothing, within=90, poll=1)
+    eventually(others, _nothing, within=120, poll=1)
 
 
 def _change(crowd: Crowd, team: Team, rows: Table) -> None:
@@ -224,8 +224,8 @@ def _change(crowd: Crowd, team: Team, rows: Table) -> None:
     def data(name: str) -> Any:
         return (team.config_map(f"{name}-endpoint") or {}).get("data", {})
 
-    eventually(lambda: [name for name in restored if "MINE" in data(name)], _nothing, within=60, poll=1)
-    eventually(lambda: [name for name in deleted if data(name)], _nothing, within=60, poll=1)
+    eventually(lambda: [name for name in restored if "MINE" in data(name)], _nothing, within=120, poll=1)
+    eventually(lambda: [name for name in deleted if data(name)], _nothing, within=120, poll=1)
     _until_ready(crowd, team)
 
 
@@ -308,7 +308,7 @@ def test_a_spoilt_renewal_is_mended_by_the_next(gate: Gateway, table: Table) -> 
     """All that can happen to one happened while the table was made; and the Lease is renewed since."""
     renewals = On("PUT", LEASE)
     fared = {spoil.name for spoil in map(FAULTS.__getitem__, RENEWALS)}
-    eventually(lambda: {each.spoilt for each in gate.asked(renewals)} >= fared, within=60)
+    eventually(lambda: {each.spoilt for each in gate.asked(renewals)} >= fared, within=120)
     mark = gate.mark()
     eventually(lambda: [each for each in gate.asked(renewals, mark) if not each.spoilt])
 
@@ -339,7 +339,7 @@ BREAKS = {
     "expired-list-500": Break(error_event(410), lists=answered(500)),
     "expired-list-garbled": Break(error_event(410), lists=GARBLED),
 }
-HEARD_WITHIN = 30.0
+HEARD_WITHIN = 90.0
 OTHER_KEY = "OTHER_TOKEN"
 
 
@@ -474,7 +474,7 @@ def test_an_outage_costs_nothing_but_its_time(gate: Gateway, watched: Team, modu
         mark = gate.mark()
         watched.edit("moved", description="in the dark")
         watched.api.delete(f"/api/v1/namespaces/{watched.name}/configmaps/idle-endpoint")
-        eventually(lambda: "not leading any more" in module_operator.log(), within=30)
+        eventually(lambda: "not leading any more" in module_operator.log(), within=120)
     watched.until_ready("moved", HEARD_WITHIN)
     eventually(lambda: watched.config_map("idle-endpoint"), within=HEARD_WITHIN)
     eventually(lambda: _open(gate), lambda found: found == len(WATCHES), within=HEARD_WITHIN)

@@ -64,7 +64,7 @@ def test_a_restart_forgets_what_was_written(team: Team, operator: Operator) -> N
     operator.forget_lease()
     team.declare(NAME)
     operator.start()
-    status = team.until_ready(NAME, within=30)["status"]
+    status = team.until_ready(NAME, within=120)["status"]
     assert status["workloadId"] != first
     assert status["adopted"] is False
     assert team.platform_writes() == [f"{verb} {NAME}" for verb in ("create", "delete", "create")]

@@ -221,7 +221,7 @@ def test_every_example_is_served(team: Team) -> None:
     verdicts = eventually(
         lambda: {name: team.verdict(name) for name in names},
         lambda seen: set(seen.values()) == {"True Ready", "False PlanPending"},
-        within=30,
+        within=120,
     )
     assert [name for name, verdict in verdicts.items() if verdict != "True Ready"] == ["reviewed"]
 

@@ -139,7 +139,7 @@ def test_the_leader_is_well(path: str, operator: Operator, scrape: Scrape) -> No
 
 def test_a_standby_is_ready_and_shows_no_workload(held: Team, scrape: Scrape, standby: Scrape) -> None:
     """So a rollout goes on, and each Workload counts once over both."""
-    eventually(lambda: standby.probe("readyz"), lambda seen: seen[0] == 200, within=60)
+    eventually(lambda: standby.probe("readyz"), lambda seen: seen[0] == 200, within=120)
     assert (scrape.value("inferencekey_leader"), standby.value("inferencekey_leader")) == (1.0, 0.0)
     assert scrape.value("inferencekey_workloads")
     assert standby.labels("inferencekey_workloads") == []

@@ -79,8 +79,8 @@ def test_a_crash_under_a_clock_that_is_wrong(team: Team, operator: Operator, pla
         operator.kill()
         operator.forget_lease()
         operator.start()
-        status = team.until_ready(NAME, within=30)["status"]
+        status = team.until_ready(NAME, within=120)["status"]
         assert (status["workloadId"], status["adopted"]) == (team.live(NAME)["id"], False)
-        eventually(lambda: "creation" not in team.status(NAME), within=60)  # it outlasts what it may have made
+        eventually(lambda: "creation" not in team.status(NAME), within=120)  # it outlasts what it may have made
         team.kubectl("delete", "ikw", NAME, "--timeout=30s")
     assert team.platform_writes() == [f"create {NAME}", f"delete {NAME}"]

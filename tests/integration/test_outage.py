@@ -110,7 +110,7 @@ def _fleets(crowd: Crowd, told: Story) -> None:
     for team, prefix in ((told.one, "bot"), (told.other, "bot"), (told.partner, "partner")):
         for number in range(FLEET):
             team.declare(f"{prefix}-{number:02}")
-    eventually(lambda: set(crowd.verdicts().values()), {"True Ready"}.__eq__, within=60, poll=0.3)
+    eventually(lambda: set(crowd.verdicts().values()), {"True Ready"}.__eq__, within=120, poll=0.3)
     eventually(lambda: [key for key, item in crowd.workloads().items() if "creation" in item["status"]], [].__eq__)
     with behaving(crowd.platform, readiness={"hold_at": "provisioning"}):
         for number in range(STARTING):

@@ -61,7 +61,7 @@ def test_bringing_in_what_exists(shell: Shell, team: Team) -> None:
     for name in ("chat", "search"):
         team.until_ready(name)
         assert team.status(name)["adopted"]
-        until_policy(team, name, "DryRun", within=20)
+        until_policy(team, name, "DryRun", within=120)
     declared = yaml.safe_load_all((shell.folder / "workloads.yaml").read_text(encoding="utf-8"))
     chat, search = (document["spec"] for document in declared)
     assert (chat["name"], chat["command"], chat["config"]) == ("The chat", config["command"], {"max_model_len": 4096})
@@ -84,7 +84,7 @@ def test_bringing_in_what_exists(shell: Shell, team: Team) -> None:
     team.until_ready("search")
     assert team.live("search")["model_name"] == "bge-large"
     shell.run(release)
-    until_policy(team, "chat", "Reconcile", within=20)
+    until_policy(team, "chat", "Reconcile", within=120)
 
     shell.run(typed(BRINGING_IN, "delete ikw --all"))
     assert team.slugs() == ["chat", "search"]

@@ -116,7 +116,7 @@ def _orphan(team: Team) -> None:
     team.until_ready("orphan")
     team.platform.revoke(team.token)
     team.delete("orphan")
-    team.until_gone("orphan", within=60)
+    team.until_gone("orphan", within=120)
     eventually(lambda: [each for each in _told_in_default(team) if each["reason"] == "Orphaned"])
 
 

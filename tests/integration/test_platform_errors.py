@@ -244,7 +244,7 @@ def healed(stage: Stage) -> dict[str, str]:
         return set(verdicts.values()) == {"True Ready"}
 
     try:
-        return eventually(seen, settled, within=25, poll=0.3)
+        return eventually(seen, settled, within=120, poll=0.3)
     except AssertionError:
         return seen()
 
@@ -432,7 +432,7 @@ def test_a_create_that_is_lost_again_and_again(crowd: Crowd) -> None:
     for action in ("cut_before", "cut_before", "cut_after"):
         crowd.platform.fault(action, operation="create", project=team.name)
     team.declare(NAME)
-    team.until_ready(NAME, within=30)
+    team.until_ready(NAME, within=120)
     assert team.slugs() == [NAME]
     asked = [call["operation"] for call in team.calls("list", "create")]
     assert asked.count("create") == 3

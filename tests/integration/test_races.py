@@ -111,7 +111,7 @@ def _expect_convergence(crowd: Crowd, people: People) -> None:
         return verdicts, rows
 
     wanted = dict.fromkeys(people.wanted, "True Ready"), Counter(people.wanted.items())
-    eventually(seen, wanted.__eq__, within=40, poll=0.3)
+    eventually(seen, wanted.__eq__, within=120, poll=0.3)
     ids = {row["slug"]: row["id"] for row in team.platform.workloads(team.name)}
     assert {item["metadata"]["name"]: item["status"]["workloadId"] for item in _all(team)} == ids
     assert [item["metadata"]["name"] for item in _all(team) if item["status"]["adopted"]] == []

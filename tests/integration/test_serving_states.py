@@ -263,7 +263,7 @@ def test_only_so_many_streams_are_open(crowd: Crowd, platform: Admin) -> None:
     team, since = crowd.team(), platform.last()
     names = [f"bot-{number:02}" for number in range(STREAMS + 12)]
     crowd.declare(*((team.name, name) for name in names))
-    eventually(lambda: len(team.slugs()), len(names).__eq__, within=40)
+    eventually(lambda: len(team.slugs()), len(names).__eq__, within=120)
     eventually(lambda: platform.totals()["streams_open"], lambda count: count >= STREAMS)
     team.pass_intervals(3)
     assert _most_at_once(platform.requests(since, operation="readiness")) <= STREAMS
@@ -273,7 +273,7 @@ def test_only_so_many_streams_are_open(crowd: Crowd, platform: Admin) -> None:
     for name in names:
         platform.phase(team.name, name, "ready")
     eventually(
-        lambda: {crowd.verdicts()[team.name, name] for name in names}, {"True Ready"}.__eq__, within=40, poll=0.3
+        lambda: {crowd.verdicts()[team.name, name] for name in names}, {"True Ready"}.__eq__, within=120, poll=0.3
     )
     assert _most_at_once(platform.requests(since, operation="readiness")) <= STREAMS
     eventually(lambda: _open(team), (0).__eq__)

@@ -114,7 +114,7 @@ def test_a_slug_that_is_taken_while_our_creation_is_under_way(team: Team) -> Non
     team.declare(NAME, adoptionPolicy="Never")
     eventually(lambda: team.calls("create"))
     theirs = team.platform.add(team.name, NAME, backend="vllm", model_name="theirs")
-    team.until(NAME, PENDING, within=30)
+    team.until(NAME, PENDING, within=120)
     assert team.slugs() == [NAME]
     assert "duplicateWorkloadId" not in team.status(NAME)
     team.kubectl("delete", "ikw", NAME, "--timeout=30s")
@@ -158,7 +158,7 @@ def test_a_deletion_that_is_carried_out_later(team: Team, platform: Admin) -> No
         team.pass_intervals(3)
         assert team.slugs() == [NAME]
         assert _finalizers(team) == [FINALIZER]
-        team.until_gone(NAME, within=30)
+        team.until_gone(NAME, within=120)
         assert team.slugs() == []
 
 
@@ -173,7 +173,7 @@ def test_a_deletion_that_is_never_carried_out(team: Team, platform: Admin) -> No
         eventually(lambda: len(_deletions(team, workload_id)) > 1)
         assert _finalizers(team) == [FINALIZER]
         assert team.slugs() == [NAME]
-    team.until_gone(NAME, within=30)
+    team.until_gone(NAME, within=120)
     assert team.slugs() == []
 
 

@@ -19,7 +19,7 @@ acknowledged every change."""
 @pytest.fixture(scope="module")
 def operator_options() -> tuple[str, ...]:
     """A creation is not given up."""
-    return (*operators.USUAL, f"--client-timeout={POST_SECONDS + 5}s")
+    return (*operators.USUAL, f"--client-timeout={POST_SECONDS + 45}s", "--lease-duration=120s")
 
 
 @pytest.mark.usefixtures("operator")
@@ -33,7 +33,7 @@ def test_no_creation_is_sent_after_the_fleet_is_suspended(crowd: Crowd, operator
     eventually(lambda: len(team.calls("create")), WRITES.__eq__)
     crowd.edit(*keys, suspend=True)
     assert [call["seconds"] for call in team.calls("create")] == [None] * WRITES, "the changes came too late"
-    eventually(lambda: _suspended(crowd), NAMES.__eq__, within=60)
+    eventually(lambda: _suspended(crowd), NAMES.__eq__, within=120)
     assert len(team.calls("create")) == WRITES
     made = team.slugs()
     assert len(made) == WRITES
@@ -41,7 +41,7 @@ def test_no_creation_is_sent_after_the_fleet_is_suspended(crowd: Crowd, operator
     assert [name for name, status in statuses.items() if {"workloadId", "creation"} & status.keys()] == made
     crowd.platform.clear_faults()
     crowd.edit(*keys, suspend=False)
-    eventually(lambda: set(crowd.verdicts(team).values()), {"True Ready"}.__eq__, within=60)
+    eventually(lambda: set(crowd.verdicts(team).values()), {"True Ready"}.__eq__, within=120)
     assert (team.slugs(), len(team.calls("create"))) == (NAMES, len(NAMES))
 
 

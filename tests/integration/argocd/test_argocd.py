@@ -62,7 +62,7 @@ def test_synced_and_healthy_and_then_silence(team: Team, application: Applicatio
     application.repository.commit(secret=secret(team), workload=workload(), after=config_map("after", "1"))
     with behaving(team.platform, readiness={"hold_at": "bootstrapping"}):
         application.create()
-        eventually(lambda: team.find(NAME), within=90)
+        eventually(lambda: team.find(NAME), within=120)
         team.until(NAME, "False Progressing")
         eventually(lambda: (health(application), application.states()[2]), equals(("Progressing", "Running")))
         application.refresh()
@@ -103,10 +103,10 @@ def test_an_edit_in_git_reaches_the_platform_once(team: Team, application: Appli
     since = team.platform.last()
     application.repository.commit(workload=workload(model="llama-4"))
     application.refresh()
-    eventually(lambda: team.live(NAME)["model_name"], equals("llama-4"), within=60)
+    eventually(lambda: team.live(NAME)["model_name"], equals("llama-4"), within=120)
     application.until("Synced", "Healthy")
     team.platform.edit(team.name, NAME, model_name="theirs")
-    eventually(lambda: team.live(NAME)["model_name"], equals("llama-4"), within=60)
+    eventually(lambda: team.live(NAME)["model_name"], equals("llama-4"), within=120)
     application.refresh()
     application.until("Synced", "Healthy")
     assert team.platform_writes(since) == [f"update {NAME}"] * 2
@@ -118,7 +118,7 @@ def test_a_plan_is_suspended_and_approved_by_the_button(team: Team, application:
     application.repository.commit(workload=workload({ON_DRIFT: "DryRun"}))
     application.create()
     told = eventually(
-        lambda: application.health("Workload", NAME), lambda seen: seen.get("status") == "Suspended", within=90
+        lambda: application.health("Workload", NAME), lambda seen: seen.get("status") == "Suspended", within=120
     )
     application.until("Synced", "Suspended")
     plan = team.status(NAME)["drift"]["planId"]
@@ -163,7 +163,7 @@ def test_the_other_actions(team: Team, application: Application) -> None:
     application.until("Synced", "Healthy")
     since = team.platform.last()
     assert application.act("reconcile", NAME) == 200
-    handled = eventually(lambda: team.status(NAME).get("lastHandledReconcileAt"), within=20)
+    handled = eventually(lambda: team.status(NAME).get("lastHandledReconcileAt"), within=120)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", handled)
     application.refresh()
     assert (application.states()[0], application.syncs()) == ("Synced", 1)
@@ -195,11 +195,11 @@ def test_what_leaves_git_leaves_the_platform(team: Team, application: Applicatio
     eventually(team.slugs, equals(["reranker", NAME]))
     application.repository.commit(other=None)
     application.refresh()
-    team.until_gone("reranker", within=60)
+    team.until_gone("reranker", within=120)
     assert team.slugs() == [NAME]
     application.until("Synced", "Healthy")
     application.delete()
-    eventually(application.find, lambda found: found is None, within=60)
+    eventually(application.find, lambda found: found is None, within=120)
     assert (team.slugs(), team.find(NAME)) == ([], None)
 
 

@@ -91,10 +91,10 @@ def platform(control_plane: Cluster, platform_address: str) -> Iterator[Admin]:
         process = subprocess.Popen(bound_to_us(forward), stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     with process:
         try:
-            told = eventually(lambda: re.search(r"from 127\.0\.0\.1:(\d+)", log.read_text()), within=30)
+            told = eventually(lambda: re.search(r"from 127\.0\.0\.1:(\d+)", log.read_text()), within=120)
             assert told is not None
             admin = Admin(f"http://127.0.0.1:{told[1]}")
-            eventually(lambda: _answers(admin), within=30)
+            eventually(lambda: _answers(admin), within=120)
             yield admin
         finally:
             process.terminate()

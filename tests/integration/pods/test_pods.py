@@ -63,7 +63,7 @@ def test_nobody_in_it_could_write_or_rise(release: Release) -> None:
 def test_a_workload_becomes_ready_and_an_application_finds_it(release: Release, residents: Team) -> None:
     """It is on the platform once; a pod takes the ConfigMap that was published as its environment, and says so."""
     residents.declare(FIRST)
-    residents.until_ready(FIRST, within=60)
+    residents.until_ready(FIRST, within=120)
     assert residents.slugs() == [FIRST]
     published = residents.config_map(f"{FIRST}-endpoint")
     assert published is not None
@@ -84,7 +84,7 @@ def test_the_leaders_pod_is_killed_in_the_middle_of_a_creation(release: Release,
     eventually(lambda: [call for call in residents.calls("create") if call["seconds"] is None])
     release.kubectl("delete", "pod", leader, "--grace-period=0", "--force")
     eventually(release.leader, other.__eq__, within=SECONDS)
-    residents.until_ready(SECOND, within=60)
+    residents.until_ready(SECOND, within=120)
     assert _made(residents) == {FIRST: 1, SECOND: 1}
     release.until_rolled_out()
     assert leader not in release.pods()
@@ -100,7 +100,7 @@ def test_a_rollout_hands_the_work_over(release: Release, residents: Team) -> Non
     eventually(release.leader, after.__contains__, within=SECONDS)
     assert residents.platform_writes(since) == []
     residents.declare(THIRD)
-    residents.until_ready(THIRD, within=60)
+    residents.until_ready(THIRD, within=120)
     assert _made(residents) == {FIRST: 1, SECOND: 1, THIRD: 1}
 
 

@@ -31,7 +31,7 @@ class Reflector:
         self._version = ""
         """Where the watch has got to; empty where a list is due."""
         self._reported = ""
-        """What the log says is wrong now; it is said once."""
+        """The last trouble that was logged as a warning, until the watch receives an event: it is logged once."""
         self._patience = Patience(shortest=0.5, longest=LONGEST_PAUSE, steady=30.0)
         self.listed = asyncio.Event()
         """Set once the first list is complete."""

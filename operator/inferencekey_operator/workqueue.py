@@ -87,8 +87,8 @@ class WorkQueue:
         self._began: dict[Key, float] = {}
         self._per_group: dict[str, int] = {}
         self._delays: dict[Key, asyncio.TimerHandle] = {}
-        self._failures: dict[Key, int] = {}
-        self._failing_since: dict[Key, float] = {}
+        self._failures: dict[Key, tuple[int, float]] = {}
+        """How many in a row, and when the first one was, in the loop's time."""
         self._open = False
         self.adds = self.retries = 0
         """How many keys were queued, and how many of them after a failure, since the process began."""
@@ -148,15 +148,14 @@ class WorkQueue:
     def retry(self, key: Key, *, at_least: float = 0.0, urgent: bool = False) -> float:
         """Work `key` again after a failure: later each time, never before `at_least` seconds. Returns the delay.
 
-        The delay doubles, and stays as short as the failures have lasted: what is edited while it fails is worked, and
-        fails, more often, and must not wait for longer than what is left alone.
+        The delay doubles, but exceeds the time since the first failure by FIRST_DELAY at most: each edit of a failing
+        object causes one more failure, and must not cause a longer delay.
         """
         now = asyncio.get_running_loop().time()
-        failures = self._failures.get(key, 0)
-        self._failures[key] = failures + 1
+        failures, since = self._failures.get(key, (0, now))
+        self._failures[key] = failures + 1, since
         self.retries += 1
-        lasted = now - self._failing_since.setdefault(key, now)
-        delay = min(self.FIRST_DELAY * 2.0 ** min(failures, 16), self.FIRST_DELAY + lasted, self.LONGEST_DELAY)
+        delay = min(self.FIRST_DELAY * 2.0 ** min(failures, 16), self.FIRST_DELAY + now - since, self.LONGEST_DELAY)
         delay = max(delay, at_least) * random.uniform(1.0, 1.2)  # noqa: S311 - jitter, not a secret
         self.add_after(key, delay, urgent=urgent)
         return delay
@@ -164,7 +163,6 @@ class WorkQueue:
     def succeeded(self, key: Key) -> None:
         """The next failure of `key` counts as its first."""
         self._failures.pop(key, None)
-        self._failing_since.pop(key, None)
 
     def working(self, key: Key) -> bool:
         """Whether `key` is in work now."""
@@ -173,7 +171,7 @@ class WorkQueue:
     def forget(self, key: Key) -> None:
         """`key` is gone: nothing of it is remembered."""
         self._cancel_delay(key)
-        self.succeeded(key)
+        self._failures.pop(key, None)
 
     @property
     def started(self) -> bool:

@@ -14,6 +14,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from inferencekey_operator.redaction import redact
 
@@ -24,11 +25,15 @@ RAW_RUN = 7
 MOST_LAYERS = 5
 """Escapes within escapes that are undone: a text with more of them is not shown at all."""
 
-_ESCAPE = r"""%u[0-9a-f]{4} | %[0-9a-f]{2} | \\u[0-9a-f]{4} | \\u\{[0-9a-f]{1,6}\} | \\x[0-9a-f]{2} | \\[0-7]{3}
-    | \\[abfnrtv"'/] | =[0-9a-f]{2} | &\#[0-9]{1,7};? | &\#x[0-9a-f]{1,6};? | &[a-z]{2,24}; | <[^<>]{0,100}>"""
+_TAG = r"<[^<>]{0,100}>"
+_ESCAPE = (
+    r"""%u[0-9a-f]{4} | %[0-9a-f]{2} | \\u[0-9a-f]{4} | \\u\{[0-9a-f]{1,6}\} | \\x[0-9a-f]{2} | \\[0-7]{3}
+    | \\[abfnrtv"'/] | =[0-9a-f]{2} | &\#[0-9]{1,7};? | &\#x[0-9a-f]{1,6};? | &[a-z]{2,24}; | """
+    + _TAG
+)
 _ESCAPES = [re.compile(each, re.IGNORECASE | re.VERBOSE) for each in (rf"\\\\ | {_ESCAPE}", _ESCAPE)]
 """Two backslashes are one that is escaped, or a backslash before an escape: each is a reading of its own."""
-_TAG = re.compile(r"<[^<>]{0,100}>")
+_TAGS = re.compile(_TAG)
 _CODE_POINT = re.compile(r"(?:%u?|\\u\{?|\\x|=)([0-9a-f]+)\}?", re.IGNORECASE)
 _SEPARATOR = " "
 _ALPHANUMERIC = re.compile(r"[0-9A-Za-z]+")
@@ -149,19 +154,20 @@ def _layers(text: str) -> Iterator[_Layer | None]:
     Tags can stand between escapes, where they separate, and within one, where they are read as nothing.
     """
     first = _visible(text)
-    without_tags = _undone(first, _TAG, lambda tag: "")
     yield first
-    for begin in (first, without_tags) if without_tags is not first else (first,):
-        for escape in _ESCAPES:
-            layer = begin
-            for _ in range(MOST_LAYERS):
-                below = _undone(layer, escape, _meant)
-                if below.text == layer.text:
-                    break
-                layer = below
-                yield layer
-            else:
-                yield None
+    readings = [first]
+    if "<" in first.text:
+        readings.append(_undone(first, _TAGS, lambda tag: ""))
+    for reading, escape in product(readings, _ESCAPES):
+        layer = reading
+        for _ in range(MOST_LAYERS):
+            below = _undone(layer, escape, _meant)
+            if below.text == layer.text:
+                break
+            layer = below
+            yield layer
+        else:
+            yield None
 
 
 def _visible(text: str) -> _Layer:

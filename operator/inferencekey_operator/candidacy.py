@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 
 from inferencekey_operator import shards
-from inferencekey_operator.cluster import Body
+from inferencekey_operator.cluster import Body, ClusterError
 from inferencekey_operator.controller import Controller
 from inferencekey_operator.layout import Layouts
 from inferencekey_operator.leader import Leader, LeadershipLostError
@@ -37,6 +37,8 @@ class Field:
     layouts: Layouts
     controller: Controller
     client_timeout: float
+    list_workloads: Callable[[], AsyncIterator[Body]]
+    """Lists the metadata of every Workload of this operator. Raises ClusterError."""
     least_wait: float = 0.0
     """Seconds that creations wait, whoever had the Lease before."""
     candidacies: list[Candidacy] = field(default_factory=list)
@@ -123,6 +125,8 @@ class Candidacy(Notes):
     async def _work(self, taken: bool, holding: asyncio.Task[None]) -> None:
         """Until the Lease is lost, which raises, or somebody is to have it."""
         waited = await self._settle(holding)
+        if not self.leader.resumed:
+            await self._catch_up()
         if self._field.closing:
             await asyncio.wait({holding})
             holding.result()
@@ -146,6 +150,16 @@ class Candidacy(Notes):
             if holding.done():
                 holding.result()
         return waited
+
+    async def _catch_up(self) -> None:
+        """Notice what the former leader released; without a list in time, that may be taken for a loss."""
+        try:
+            async with asyncio.timeout(self.leader.renew_deadline):
+                await self._controller.catch_up(self.shard, self._field.list_workloads())
+        except (ClusterError, TimeoutError) as error:
+            log.warning(
+                "the Workloads that the former leader released are not known: %s", error or "no list came in time"
+            )
 
     @property
     def _settled(self) -> bool:

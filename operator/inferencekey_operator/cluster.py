@@ -314,15 +314,20 @@ class Cluster:
             await self.request("GET", path, limit="1")
 
     async def workloads(
-        self, namespaces: tuple[str, ...], newest: int = 0, known: Callable[[Body], int] = lambda item: 0
+        self,
+        namespaces: tuple[str, ...],
+        newest: int = 0,
+        known: Callable[[Body], int] = lambda item: 0,
+        *,
+        accept: str = "application/json",
     ) -> AsyncIterator[Body]:
-        """Every Workload, of these namespaces or of the cluster.
+        """Every Workload, of these namespaces or of the cluster; `accept` may ask for metadata alone.
 
         `newest` is a resourceVersion that was seen before, and `known` tells that of an object as last seen, or 0: a
         list that is older, or shows an older object though it is newer itself, is of a former time.
         """
         for path in collection_paths(f"/apis/{GROUP}/{VERSION}", PLURAL, namespaces):
-            async for page in self.pages(path):
+            async for page in self.pages(path, accept=accept):
                 reached = _version(page)
                 if reached < newest:
                     self._refuse_the_past()

@@ -77,6 +77,17 @@ class Controller:
             raise RuntimeError("the controller is not wired yet")
         return self._world
 
+    async def catch_up(self, shard: int, everything: AsyncIterator[Mapping[str, Any]]) -> None:
+        """Before this process acts for a shard: a Workload that the former leader released did not disappear.
+
+        `everything` is every Workload that there is by now. A watch may tell of the release later than of the Lease.
+        """
+        before = {workload.uid: workload.key for workload in self._of(shard)}
+        async for body in everything:
+            before.pop(body["metadata"]["uid"], None)
+        for uid, key in before.items():
+            self.forget(key, uid)
+
     def begin(self, shard: int = 0, *, settled_in: float) -> None:
         """This process acts for a shard now; creations wait `settled_in` seconds for what another may have sent."""
         now, term, workloads = asyncio.get_running_loop().time(), self.terms.of_shard[shard], self._of(shard)

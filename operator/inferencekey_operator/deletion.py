@@ -238,10 +238,7 @@ class Deletion:
         await self._abandon(workload, error)
 
     def _grace_left(self, workload: Workload) -> float:
-        """Seconds, from when this process first saw the deletion: its clock is only compared with itself."""
-        now = asyncio.get_running_loop().time()
-        since = self._world.store.memory(workload.key).deleting_since or now
-        return self._world.settings.deletion_grace - (now - since)
+        return self._world.store.memory(workload.key).grace_left(self._world.settings.deletion_grace)
 
     async def _abandon(self, workload: Workload, error: OperatorError) -> None:
         status = workload.status

@@ -55,6 +55,8 @@ class Leader:
     """How much longer than usual a candidate pauses between two looks."""
     settled_at: float = field(default=math.inf, init=False)
     """When, on `clock`, nothing that a former leader sent can still be on its way: creates wait for it."""
+    resumed: bool = field(default=False, init=False)
+    """Whether the Lease is the one that was ours before, which nobody took since."""
     answered_at: float = field(default=-math.inf, init=False)
     """When, on `clock`, the API server last told something about the Lease; at first, when the candidacy began."""
     _seen: Body = field(default_factory=dict, init=False)
@@ -89,7 +91,8 @@ class Leader:
                 self._complain(error)
             await asyncio.sleep(self._pause())
         log.info("%s leads: it holds the Lease %s", self.identity, self)
-        return self._term is not before and bool(self._seen.get("holderIdentity"))
+        self.resumed = self._term is before
+        return not self.resumed and bool(self._seen.get("holderIdentity"))
 
     async def hold(self) -> None:
         """Renew the Lease; raises LeadershipLostError once that failed for too long, or another has it."""

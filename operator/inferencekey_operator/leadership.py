@@ -11,10 +11,11 @@ import hashlib
 import os
 import socket
 import uuid
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from inferencekey_operator.candidacy import Candidacy, Field
-from inferencekey_operator.cluster import MANAGER, Cluster
+from inferencekey_operator.cluster import MANAGER, METADATA_ONLY, Body, Cluster
 from inferencekey_operator.controller import AT_WORK, Controller
 from inferencekey_operator.layout import Layouts
 from inferencekey_operator.leader import Leader, LeadershipLostError, boot_clock
@@ -100,7 +101,7 @@ class Leadership:
         settings, duration = self._settings, self._settings.lease_duration
         renew_deadline = min(10.0, duration - settings.client_timeout - MARGIN)
         layouts = Layouts(settings.shards, duration=duration, fresh_for=renew_deadline, clock=boot_clock)
-        field = Field(layouts, self._controller, settings.client_timeout, self._least_wait)
+        field = Field(layouts, self._controller, settings.client_timeout, self._list_workloads, self._least_wait)
         identity = f"{socket.gethostname()}_{os.getpid()}_{uuid.uuid4().hex[:8]}"
         for shard in range(settings.shards):
             candidacy = Candidacy(shard, field)
@@ -117,6 +118,10 @@ class Leadership:
             )
             field.candidacies.append(candidacy)
         return field
+
+    def _list_workloads(self) -> AsyncIterator[Body]:
+        store = self._controller.world.store
+        return self._cluster.workloads(self._settings.namespace, store.newest, store.version, accept=METADATA_ONLY)
 
 
 def lease_name(namespaces: tuple[str, ...], shard: int = 0) -> str:

@@ -583,3 +583,30 @@ def test_what_is_renamed_while_its_deletion_is_on_its_way_is_deleted() -> None:
         await asyncio.sleep(60.0)
 
     assert slugs(played(scene)) == []
+
+
+@pytest.mark.parametrize("for_good", [False, True])
+def test_a_deletion_by_id_needs_one_list_that_could_show_a_rename(for_good: bool) -> None:
+    """Everybody was suspended since the operator started, and lists are web pages; where that is so for good, the
+    deletion grace ends the wait.
+    """
+
+    async def scene(world: World) -> None:
+        workload = declare(world)
+        await until(world, lambda: ready(workload) == "Ready")
+        world.patch(workload, {"spec": {"suspend": True}})
+        await asyncio.sleep(5.0)
+        kill(world)
+        await until(world, lambda: world.leader() is not None)
+        if not for_good:
+            world.platform.edit(world.platform.row("prod", "alpha"), {"slug": "renamed"})
+        html = {"Content-Type": "text/html"}
+        pages = 1000 if for_good else 1
+        fault(world, "respond", "list", status=200, body="<html>a proxy</html>", headers=html, times=pages)
+        world.objects.delete(world.name(workload))
+        await asyncio.sleep(SETTINGS.deletion_grace / 2)
+        assert slugs(world) == (["alpha"] if for_good else ["renamed"])
+        if for_good:
+            await until(world, lambda: not slugs(world))
+
+    assert slugs(played(scene)) == ([] if for_good else ["renamed"])

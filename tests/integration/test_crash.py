@@ -220,11 +220,6 @@ def test_one_that_slept_too_long_leaves_the_work_to_the_next(team: Team, operato
         second.close()
 
 
-def _renewed(operator: Operator) -> object:
-    lease = operator.lease()
-    return lease["spec"]["renewTime"] if lease else None
-
-
 def test_one_that_lost_its_lease_takes_no_release_for_a_loss(team: Team, operator: Operator) -> None:
     """What the next leader deletes and releases did not disappear: the former one tells nothing, and sends nothing."""
     team.declare("support-bot")
@@ -237,9 +232,6 @@ def test_one_that_lost_its_lease_takes_no_release_for_a_loss(team: Team, operato
         eventually(lambda: "not leading any more" in operator.log())
         team.delete("support-bot")
         team.until_gone("support-bot")
-        for _ in range(2):  # by then the former leader's watch has shown it the release
-            renewed = _renewed(second)
-            eventually(lambda renewed=renewed: _renewed(second) != renewed)  # type: ignore[misc]
         assert second.stop() == 0
         eventually(lambda: operator.leads)
         team.declare("another")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -133,8 +133,13 @@ class _Worked(Controller):
 
     def __init__(self, shards: int, drain: float) -> None:
         self.at_work: dict[int, float] = {}
+        self.caught_up: list[int] = []
         self._drain = drain
         super().__init__(shards)
+
+    async def catch_up(self, shard: int, everything: object) -> None:
+        """See what another released."""
+        self.caught_up.append(shard)
 
     def begin(self, shard: int = 0, *, settled_in: float) -> None:
         """The shard is ours."""
@@ -146,6 +151,11 @@ class _Worked(Controller):
         del self.at_work[shard]
 
 
+async def _no_workloads() -> AsyncIterator[Body]:
+    for body in ():
+        yield body
+
+
 class Process:
     """One life: from its start to `kill` or `terminate`."""
 
@@ -155,7 +165,7 @@ class Process:
         clock = asyncio.get_running_loop().time
         self.controller = _Worked(shards, drain)
         layouts = Layouts(shards, duration=DURATION, fresh_for=RENEW_DEADLINE, clock=clock)
-        self.field = Field(layouts, self.controller, TIMEOUT)
+        self.field = Field(layouts, self.controller, TIMEOUT, _no_workloads)
         for shard in range(shards):
             self.field.candidacies.append(self._candidacy(shard))
         self._tasks = [asyncio.create_task(each.run()) for each in self.field]

@@ -152,6 +152,19 @@ async def test_what_is_not_seen_to(why: str) -> None:
     assert (place.store.vanished, place.events.of_workloads) == ((), [])
 
 
+@pytest.mark.parametrize("goes_before", [True, False])
+@virtual
+async def test_what_the_former_leader_released_did_not_disappear(goes_before: bool) -> None:
+    """The watch tells of it after the term began; what goes in the term does disappear."""
+    controller, place, workload = await with_a_world()
+    await controller.catch_up(0, bodies() if goes_before else bodies(workload))
+    controller.begin(settled_in=0.0)
+    went(controller, workload)
+
+    assert len(place.store.vanished) == (0 if goes_before else 1)
+    await controller.queue.stop()
+
+
 @virtual
 async def test_a_successor_is_worked_beside_what_is_left() -> None:
     """It has the name and the slug: what is left gives way to it."""

@@ -74,7 +74,7 @@ def _unsettled(world: World) -> Iterator[str]:
         if life.deleting:
             yield f"{life.namespace}/{life.name} is not gone: {ready_of(life.body)}"
             continue
-        row = world.platform.inventory.lookup(life.project, life.slug)
+        row = world.platform.inventory.lookup(_project(life), life.slug)
         word = ready_of(life.body).get("reason")
         allowed = _allowed(world, life, row)
         if word not in allowed:
@@ -88,12 +88,17 @@ def _unsettled(world: World) -> Iterator[str]:
             yield f"{life.namespace}/{life.name} still looks for what came of a creation"
 
 
+def _project(life: Life) -> str:
+    """Where it belongs by now: what hands took out of the status is pinned anew, or stays out until it is created."""
+    return str(life.body["status"].get("projectSlug") or PROJECTS[life.namespace])
+
+
 def _published(world: World, life: Life) -> bool:
     """Whether the endpoint's ConfigMap is the Workload's, and says where that is; of the suspended nothing is kept."""
     found = world.objects.get(Name("configmaps", life.namespace, f"{life.name}-endpoint"))
     if life.body["spec"].get("suspend"):
         return True
-    url = f"http://127.0.0.1:{PORT}/endpoint/{life.project}/{life.slug}/v1"
+    url = f"http://127.0.0.1:{PORT}/endpoint/{_project(life)}/{life.slug}/v1"
     owners = [each["uid"] for each in (found or {"metadata": {}})["metadata"].get("ownerReferences") or ()]
     return found is not None and owners == [life.uid] and found["data"]["OPENAI_BASE_URL"] == url
 
@@ -112,12 +117,12 @@ def _allowed(world: World, life: Life, row: Row | None) -> set[str]:
     if policy is None:
         return {"InvalidPolicy"}
     ours = world.platform.inventory.find(life.body["status"].get("workloadId", ""))
-    if life.project != PROJECTS[life.namespace] or (ours is not None and ours.slug != life.slug):
+    if _project(life) != PROJECTS[life.namespace] or (ours is not None and ours.slug != life.slug):
         return {"IdentityChanged", "SlugConflict"}
     rivals = [
         other
         for other in world.workloads()
-        if other.slug == life.slug and other.project == life.project and other is not life
+        if other.slug == life.slug and _project(other) == _project(life) and other is not life
     ]
     if rivals and any(ready_of(other.body).get("reason") != "SlugConflict" for other in rivals):
         conflict = {"SlugConflict"}

@@ -64,10 +64,10 @@ class Reconciler:
         Raises OperatorError for what stops it, ClusterError where Kubernetes does, AskedAgainError where it is too
         early to tell.
         """
+        self._world.installations.refuse_the_contested(workload, asyncio.get_running_loop().time())
         if duplicate_of(self._world, workload) is not None:
             _, roster = await reach(self._world, workload)
             workload = await remove_duplicate(self._world, workload, roster)
-        self._world.installations.refuse_the_contested(workload, asyncio.get_running_loop().time())
         workload = await self._guard(workload)
         workload = await restore_the_record(self._world, workload)
         if workload.spec.suspend:

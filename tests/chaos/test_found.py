@@ -610,3 +610,23 @@ def test_a_deletion_by_id_needs_one_list_that_could_show_a_rename(for_good: bool
             await until(world, lambda: not slugs(world))
 
     assert slugs(played(scene)) == ([] if for_good else ["renamed"])
+
+
+def test_two_installations_do_not_fight_over_a_duplicate() -> None:
+    """The one that made it waits for lists, and the other one believes its 404; neither undoes the other's writes."""
+
+    async def scene(world: World) -> None:
+        def take(change: Change) -> None:
+            if "creation" in (change.body.get("status") or {}) and not slugs(world):
+                theirs(world)
+
+        world.install_another()
+        await asyncio.sleep(10.0)
+        world.objects.watchers.append(take)
+        fault(world, "cut_after", "delete")
+        workload = declare(world)
+        await until(world, lambda: "duplicateWorkloadId" in workload.body["status"])
+        await until(world, lambda: "duplicateWorkloadId" not in workload.body["status"])
+        await asyncio.sleep(60.0)
+
+    assert slugs(played(scene)) == ["alpha"]

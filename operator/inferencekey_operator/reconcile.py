@@ -258,7 +258,7 @@ class Reconciler:
         ours = live if plan.reason is not Reason.ADOPTION_PENDING else None
         refused = await self._publish(workload, observed, ours) if ours else None
         ours_now = records.ours(situation, plan, ours, published=refused is None) if ours else {}
-        readiness = self._readiness(workload, ours_now["last_applied"]) if ours else Readiness()
+        readiness = self._readiness(workload, ours.id, ours_now["last_applied"]) if ours else Readiness()
         if world.store.memory(workload.key).lost is None and ours:
             ours_now["creation"] = None
         report = replace(
@@ -313,8 +313,13 @@ class Reconciler:
         memory.announced |= {live.id}
         return [doubtful(live)]
 
-    def _readiness(self, workload: Workload, agreed: tuple[AppliedField, ...]) -> Readiness:
-        """The last that the platform told since the last write; what a former process was told, if none came since."""
+    def _readiness(self, workload: Workload, workload_id: str, agreed: tuple[AppliedField, ...]) -> Readiness:
+        """The last that the platform told since the last write; what a former process was told, if none came since.
+
+        Nothing that was told of another workload, which had the slug before.
+        """
+        if workload.status.workload_id not in (None, workload_id):
+            self._world.serving.written(workload.key)
         told = self._world.serving.phase(workload.key)
         if told is not None:
             return told

@@ -87,7 +87,7 @@ class Oracle:
     _written_at: defaultdict[Name, deque[float]] = field(default_factory=lambda: defaultdict(deque))
     arrived: float | None = None
     """When the request arrived that is carried out now: what was acknowledged after that could not be heeded."""
-    unheard: Callable[[str], bool] = lambda identifier: False
+    unheard: Callable[[str, str], bool] = lambda identifier, slug: False
     """Whether a row was written by the operator, and no stream told since that it is ready."""
 
     def wrong(self, what: str) -> None:
@@ -273,7 +273,7 @@ class Oracle:
         writers = {version["status"].get("operator") for _, version in life.versions} - {None}
         if life.hands or len(writers) > 1 or body["spec"].get("suspend"):
             return
-        if ready_of(body).get("status") == "True" and self.unheard(status["workloadId"]):
+        if ready_of(body).get("status") == "True" and self.unheard(status["workloadId"], life.slug):
             self.wrong(f"ready-too-early: {life.namespace}/{life.name}: {ready_of(body)}")
 
     def look_for_secrets(self, text: str, where: str) -> None:

@@ -222,10 +222,13 @@ class WatchedPlatform(Platform):
             self.told_ready[row.id] = now()
         return reading
 
-    def unheard(self, identifier: str) -> bool:
-        """Whether no stream told since the last write that this row is ready, though it has to run."""
+    def unheard(self, identifier: str, slug: str) -> bool:
+        """Whether no stream told since the last write that this row is ready, though it has to run.
+
+        Streams are asked for by slug: whoever was not shown yet that the row has another one hears of its successor.
+        """
         row = self.inventory.find(identifier)
-        if row is None or row.fields["execution_policy"] in ("scheduled", "autoscaling"):
+        if row is None or row.slug != slug or row.fields["execution_policy"] in ("scheduled", "autoscaling"):
             return False
         return self.told_ready.get(identifier, float("-inf")) <= self.written_at.get(identifier, float("-inf"))
 

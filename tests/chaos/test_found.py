@@ -15,7 +15,7 @@ from chaos.kubernetes import WORKLOADS, Change
 from chaos.life import API_SERVER, Life
 from chaos.scenes import asked, declare, fault, kill, notes, played, posts, ready, slugs, theirs, until
 from chaos.world import SETTINGS, World
-from inferencekey_operator.workload import FINALIZER
+from inferencekey_operator.workload import FINALIZER, ON_DRIFT
 
 
 def test_a_deletion_that_a_proxy_answers_is_not_confirmed() -> None:
@@ -630,3 +630,18 @@ def test_two_installations_do_not_fight_over_a_duplicate() -> None:
         await asyncio.sleep(60.0)
 
     assert slugs(played(scene)) == ["alpha"]
+
+
+def test_the_readiness_of_a_former_workload_says_nothing_of_another() -> None:
+    """Someone deletes the workload and makes another one with its slug, which is adopted: Ready waits for an answer."""
+
+    async def scene(world: World) -> None:
+        workload = declare(world, metadata={"annotations": {ON_DRIFT: "Ignore"}})
+        await until(world, lambda: ready(workload) == "Ready")
+        await asyncio.sleep(3 * SETTINGS.create_settle)
+        world.platform.remove(world.platform.row("prod", "alpha"))
+        other = theirs(world)
+        world.platform.set_phase(other, "provisioning")
+        await until(world, lambda: workload.body["status"]["workloadId"] == other.id)
+
+    played(scene)

@@ -125,7 +125,7 @@ class Candidacy(Notes):
     async def _work(self, taken: bool, holding: asyncio.Task[None]) -> None:
         """Until the Lease is lost, which raises, or somebody is to have it."""
         waited = await self._settle(holding)
-        if not self.leader.resumed:
+        if self.leader.took_over:
             await self._catch_up()
         if self._field.closing:
             await asyncio.wait({holding})

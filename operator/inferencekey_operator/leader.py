@@ -55,8 +55,8 @@ class Leader:
     """How much longer than usual a candidate pauses between two looks."""
     settled_at: float = field(default=math.inf, init=False)
     """When, on `clock`, nothing that a former leader sent can still be on its way: creates wait for it."""
-    resumed: bool = field(default=False, init=False)
-    """Whether the Lease is the one that was ours before, which nobody took since."""
+    took_over: bool = field(default=False, init=False)
+    """Whether another one was seen to act since this one did, or since it became a candidate."""
     answered_at: float = field(default=-math.inf, init=False)
     """When, on `clock`, the API server last told something about the Lease; at first, when the candidacy began."""
     _seen: Body = field(default_factory=dict, init=False)
@@ -83,16 +83,19 @@ class Leader:
         What we had before, and nobody took since, is ours at once: all that was done under it has ended.
         """
         before, self._released = self._term, False
+        waited = False
         while True:
             try:
                 if await self._try_to_acquire():
                     break
             except ClusterError as error:
                 self._complain(error)
+            waited |= bool(self._seen.get("holderIdentity"))
             await asyncio.sleep(self._pause())
         log.info("%s leads: it holds the Lease %s", self.identity, self)
-        self.resumed = self._term is before
-        return not self.resumed and bool(self._seen.get("holderIdentity"))
+        anew = self._term is not before
+        self.took_over = anew and (waited or bool(before))
+        return anew and bool(self._seen.get("holderIdentity"))
 
     async def hold(self) -> None:
         """Renew the Lease; raises LeadershipLostError once that failed for too long, or another has it."""

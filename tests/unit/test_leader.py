@@ -435,7 +435,7 @@ async def test_a_leader_that_lost_touch_takes_its_own_lease_back_at_once() -> No
     assert await acquiring is False
     assert now() - back <= RETRY
     assert leads(leader)
-    assert leader.resumed
+    assert not leader.took_over
     assert link.store.spec["leaseTransitions"] == 0
 
 
@@ -449,7 +449,7 @@ async def test_a_leader_that_lost_its_lease_waits_like_any_other() -> None:
         await leader.hold()
     lost = now()
     assert await leader.acquire() is True
-    assert not leader.resumed
+    assert leader.took_over
     assert now() - lost >= DURATION
     assert leader.settled_at >= now() + GAP - 0.1
 

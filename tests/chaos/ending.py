@@ -129,4 +129,12 @@ def _allowed(world: World, life: Life, row: Row | None) -> set[str]:
         if ready_of(life.body).get("reason") == "SlugConflict":
             return conflict
     same = row is not None and in_sync(life.body, row)
-    return reasons(policy, life.body, row.id if row is not None else None, in_sync=same)
+    remembered = {"IdentityChanged"} if _renamed_and_wiped(world, life) else set()
+    return remembered | reasons(policy, life.body, row.id if row is not None else None, in_sync=same)
+
+
+def _renamed_and_wiped(world: World, life: Life) -> bool:
+    """Whether a process may remember a workload that was renamed, and that hands took out of the status."""
+    ids = {body["status"].get("workloadId", "") for _, body in life.versions}
+    rows = [world.platform.inventory.find(identifier) for identifier in ids]
+    return bool({"status", "restored"} & life.hands) and any(row is not None and row.slug != life.slug for row in rows)

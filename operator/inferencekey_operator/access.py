@@ -22,8 +22,7 @@ from inferencekey_operator.world import World
 async def reach(world: World, workload: Workload) -> tuple[Identity, Roster]:
     """A new list of the pinned project, with the Secret's token or the last one that was good there.
 
-    A list that is answered and cannot be read does not hold this up, as what is done by id needs none; but the first
-    one of this process does until the deletion grace is over, since only a list shows that someone renamed a workload.
+    A list that is answered and cannot be read does not hold this up: what is done by id needs none.
     """
     refused: OperatorError | None = None
     for secret in _secrets(world, workload):
@@ -53,8 +52,7 @@ async def _reach_with(world: World, workload: Workload, secret: Mapping[str, str
     except PlatformFailure:
         memory, status = world.store.memory(workload.key), workload.status
         known = (status.workload_id, status.duplicate_workload_id, memory.made, memory.duplicate)
-        informed = roster.proven or memory.grace_left(world.settings.deletion_grace) <= 0
-        if not (roster.answers_unreadably and any(known) and informed):
+        if not (roster.answers_unreadably and any(known)):
             raise
     return who, roster
 

@@ -134,7 +134,13 @@ class Deletion:
         return self._world.claims.rival(workload.key) is not None
 
     async def _delete_recorded(self, workload: Workload, who: Identity, roster: Roster, workload_id: str) -> bool:
-        """By id, whatever the lists show, unless one shows it under another slug; False where it is let go."""
+        """By id, whatever the lists show, unless one shows it under another slug; False where it is let go.
+
+        Where no list could be read yet, that is waited for until the deletion grace is over: a rename shows in nothing
+        else.
+        """
+        if roster.trouble is not None and not roster.proven and self._grace_left(workload) > 0:
+            raise roster.trouble
         row = roster.by_id(workload_id)
         if row is not None and (row.slug != who.slug or not roster.owns(row)):
             await self._let_go(workload, f"It has another slug or project there by now, {row.slug}", orphan=True)
@@ -238,7 +244,10 @@ class Deletion:
         await self._abandon(workload, error)
 
     def _grace_left(self, workload: Workload) -> float:
-        return self._world.store.memory(workload.key).grace_left(self._world.settings.deletion_grace)
+        """Seconds, from when this process first saw the deletion: its clock is only compared with itself."""
+        now = asyncio.get_running_loop().time()
+        since = self._world.store.memory(workload.key).deleting_since or now
+        return self._world.settings.deletion_grace - (now - since)
 
     async def _abandon(self, workload: Workload, error: OperatorError) -> None:
         status = workload.status

@@ -94,11 +94,6 @@ class Memory:
     left: str = ""
     """The resourceVersion that our own last look left behind."""
 
-    def grace_left(self, grace: float) -> float:
-        """Seconds of the deletion's `grace` that are left: this process counts them from when it saw it begin."""
-        now = asyncio.get_running_loop().time()
-        return grace - (now - (now if self.deleting_since is None else self.deleting_since))
-
 
 @dataclass(frozen=True, slots=True)
 class Taken:

@@ -103,11 +103,10 @@ class Controller:
 
     async def leave(self, shard: int) -> None:
         """This process acts for a shard no more: back when nothing of it is in work, and nothing will be."""
+        self.terms.of_shard[shard] = Term()  # what the next leader releases did not disappear
         if not self._sharded:
             await self.queue.stop()
-            self.terms.of_shard[shard] = Term()  # what the next leader releases did not disappear
             return
-        self.terms.of_shard[shard] = Term()
         await self.queue.drop(self.terms.foreign)
         for workload in self._of(shard):
             self.world.rosters.leave(workload.key)

@@ -15,6 +15,7 @@ import pytest
 from inferencekey_operator.controller import Controller
 from inferencekey_operator.errors import PlatformFailure, Reason
 from inferencekey_operator.inferencekey.roster import Pace, Roster
+from inferencekey_operator.keys import Key
 from inferencekey_operator.store import Store
 from inferencekey_operator.workload import FINALIZER, Workload
 from inferencekey_operator.world import World
@@ -163,6 +164,27 @@ async def test_what_the_former_leader_released_did_not_disappear(goes_before: bo
 
     assert len(place.store.vanished) == (0 if goes_before else 1)
     await controller.queue.stop()
+
+
+@virtual
+async def test_what_goes_while_the_last_look_ends_did_not_disappear() -> None:
+    """The Lease is lost, and another one releases: that is told while a call of this one still waits for its answer."""
+    controller, place, workload = await with_a_world()
+    answered = asyncio.Event()
+
+    async def wait_for_the_platform(_: Key) -> None:
+        await answered.wait()
+
+    controller.queue._work = wait_for_the_platform
+    controller.begin(settled_in=0.0)
+    await asyncio.sleep(0.1)
+    leaving = asyncio.create_task(controller.leave(0))
+    await asyncio.sleep(0.1)
+    went(controller, workload)
+    answered.set()
+    await leaving
+
+    assert place.store.vanished == ()
 
 
 @virtual

@@ -46,7 +46,7 @@ def _secrets(world: World, workload: Workload) -> list[Mapping[str, str] | None]
 
 async def _reach_with(world: World, workload: Workload, secret: Mapping[str, str] | None) -> tuple[Identity, Roster]:
     who, found = _place(world, workload, secret)
-    roster = world.rosters.use(workload.key, who.platform_url, who.project, found.token)
+    roster = world.rosters.use(workload.key, who.platform_url, who.project, found.token, beside=True)
     try:
         await roster.look(max(newest_needed(world.store.memory(workload.key)), roster.uncertain_since))
     except PlatformFailure:

@@ -645,3 +645,21 @@ def test_the_readiness_of_a_former_workload_says_nothing_of_another() -> None:
         await until(world, lambda: workload.body["status"]["workloadId"] == other.id)
 
     played(scene)
+
+
+def test_two_tokens_of_which_neither_deletes_are_not_tried_without_end() -> None:
+    """The one in the Secret is another project's, and the one that was good before may only read."""
+
+    async def scene(world: World) -> None:
+        workload = declare(world)
+        await until(world, lambda: ready(workload) == "Ready")
+        world.give_token("team-a", ("workload:read",))
+        await asyncio.sleep(2 * SETTINGS.interval)
+        world.move_secret("team-a", "lab")
+        await asyncio.sleep(1.0)
+        before = sent(world, "list")
+        world.objects.delete(world.name(workload))
+        await asyncio.sleep(SETTINGS.deletion_grace / 2)
+        assert sent(world, "list") < before + 20
+
+    played(scene)

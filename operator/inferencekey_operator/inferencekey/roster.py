@@ -511,17 +511,24 @@ class Rosters:
         self._rosters: dict[_Name, Roster] = {}
         self._ticks: dict[_Name, asyncio.Task[None]] = {}
         self._users: dict[_Name, set[Hashable]] = {}
-        self._used: dict[Hashable, _Name] = {}
+        self._used: dict[Hashable, tuple[_Name, ...]] = {}
+        """By user: what it uses, the last one it asked for at the end."""
         self._shared: dict[tuple[str, str], Shared] = {}
         self._buckets: WeakValueDictionary[bytes, Bucket] = WeakValueDictionary()
 
-    def use(self, user: Hashable, base_url: str, project: str, token: str) -> Roster:
-        """The roster that stands for this credential in this project; the one that `user` had before is left."""
-        name = _name(base_url, project, token)
-        if self._used.get(user) != name:
-            self.leave(user)
-            self._used[user] = name
-            self._users.setdefault(name, set()).add(user)
+    def use(self, user: Hashable, base_url: str, project: str, token: str, *, beside: bool = False) -> Roster:
+        """The roster that stands for this credential in this project; what `user` had before is left.
+
+        Whoever tries two credentials in turn keeps the other one `beside`: what each was answered is not forgotten.
+        """
+        name, had = _name(base_url, project, token), self._used.get(user, ())
+        others = tuple(each for each in had if each != name)
+        kept = others[-1:] if beside else ()
+        self._used[user] = (*kept, name)
+        self._users.setdefault(name, set()).add(user)
+        for each in others:
+            if each not in kept:
+                self._leave(user, each)
         roster = self._rosters.get(name)
         return self._open(name, token) if roster is None else roster
 
@@ -532,9 +539,10 @@ class Rosters:
 
     def leave(self, user: Hashable) -> None:
         """`user` needs no roster any more; one that nobody needs makes no further call."""
-        name = self._used.pop(user, None)
-        if name is None:
-            return
+        for name in self._used.pop(user, ()):
+            self._leave(user, name)
+
+    def _leave(self, user: Hashable, name: _Name) -> None:
         self._users[name].discard(user)
         if not self._users[name]:
             del self._users[name]
@@ -552,9 +560,9 @@ class Rosters:
         return tuple(user for name, users in self._users.items() if self._rosters.get(name) is roster for user in users)
 
     def of(self, user: Hashable) -> Roster | None:
-        """The roster that `user` uses."""
-        name = self._used.get(user)
-        return self._rosters.get(name) if name else None
+        """The roster that `user` uses, or used last of two."""
+        names = self._used.get(user)
+        return self._rosters.get(names[-1]) if names else None
 
     def echoes(self, user: Hashable) -> Echoes:
         """What blanks the token that `user` calls with."""

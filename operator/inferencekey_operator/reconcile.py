@@ -289,7 +289,8 @@ class Reconciler:
         if ours and plan.sent and compare(observed.declared, ours, workload.status.last_applied).differences:
             raise AskedAgainError(0.0)  # somebody changed another field meanwhile
         if (lost := world.store.memory(workload.key).lost) is not None:
-            raise AskedAgainError(max(lost[1] - asyncio.get_running_loop().time(), 0.1))
+            left = lost[1] - asyncio.get_running_loop().time()
+            raise AskedAgainError(min(max(left, 0.1), world.settings.interval))  # each list may show a duplicate
 
     def _told(
         self, situation: Situation, observed: Observed, plan: Plan, report: Report, live: LiveWorkload | None

@@ -295,7 +295,7 @@ class Oracle:
                 continue  # what was recorded of it is of a time that never was
             if birth.wanted != birth.made_as:
                 forgotten = self._was_edited(row) or any(maker.hands for maker in makers)
-                resting = any(on_record(maker.body) and maker.body["spec"].get("suspend") for maker in makers)
+                resting = any("creation" in each.body["status"] and each.body["spec"].get("suspend") for each in makers)
                 if not (self._answer_was_lost(birth) and (forgotten or resting)):
                     yield f"leak: the duplicate {row.slug} ({row.id}) stays, and nobody was told"
                 continue

@@ -663,3 +663,18 @@ def test_two_tokens_of_which_neither_deletes_are_not_tried_without_end() -> None
         assert sent(world, "list") < before + 20
 
     played(scene)
+
+
+def test_a_duplicate_is_announced_while_its_workload_is_ready() -> None:
+    """Someone makes what looks like ours while our creation is on its way: once a list shows both, an Event tells."""
+
+    async def scene(world: World) -> None:
+        fault(world, "delay", "create", seconds=30.0)
+        workload = declare(world)
+        await asked(world, "create")
+        theirs(world, name="alpha", model_name="llama-3")
+        await until(world, lambda: "alpha-1" in slugs(world))
+        assert ready(workload) == "Ready"
+        await until(world, lambda: notes(world, "DuplicateWorkload"), within=SETTINGS.create_settle + SETTINGS.interval)
+
+    played(scene)

@@ -82,7 +82,7 @@ tools: setup ## find or build helm, kubeconform, kube-score and promtool; prints
 
 generate: setup ## the CRD and docs/reference.md from the models, and what is made for Helm, Grafana and Argo CD
 	@$(BIN)/python -m helmchart generate
-	@$(BIN)/python -m inferencekey_operator.reference > docs/reference.md
+	@$(BIN)/python -m inferencekey_operator.crd.reference > docs/reference.md
 	@$(BIN)/python -m charts.dashboard > charts/inferencekey-operator/files/dashboard.json
 	@$(BIN)/python -m argocd.testdata
 

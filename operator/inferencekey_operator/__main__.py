@@ -32,7 +32,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     import asyncio
 
     from inferencekey_operator import settings as options
-    from inferencekey_operator.process import serve
+    from inferencekey_operator.app.process import serve
 
     parser = argparse.ArgumentParser(
         prog="inferencekey-operator",
@@ -50,7 +50,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     commands.add_parser("crd", help="print the CustomResourceDefinition")
     given = parser.parse_args(arguments)
     if given.command == "crd":
-        from inferencekey_operator.schema import render  # not needed to run
+        from inferencekey_operator.crd.schema import render  # not needed to run
 
         sys.stdout.write(render())
         return 0

@@ -14,7 +14,6 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
-from inferencekey_operator.keys import Key
 from inferencekey_operator.redaction import excerpt, printable, redact
 
 MOST_CHARACTERS = 4_096
@@ -29,9 +28,10 @@ class StartError(Exception):
     """The operator cannot start; the message says what to do."""
 
 
-def about(key: Key, *, kind: str = "Workload", slug: str = "", reason: str = "") -> dict[str, Any]:
-    """For `extra`: which object a line is about, and the reason's word."""
-    fields = {"kind": kind, "namespace": key.namespace, "name": key.name, "slug": slug, "reason": reason}
+def about(key: tuple[str, str], *, kind: str = "Workload", slug: str = "", reason: str = "") -> dict[str, Any]:
+    """For `extra`: which object a line is about, by namespace and name, and the reason's word."""
+    namespace, name = key
+    fields = {"kind": kind, "namespace": namespace, "name": name, "slug": slug, "reason": reason}
     return {"about": {field: value for field, value in fields.items() if value}}
 
 

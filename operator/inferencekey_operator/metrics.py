@@ -23,7 +23,7 @@ _WORK_BUCKETS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class GaugeSpec:
     """A metric that is read at the moment of a scrape."""
 
     name: str
@@ -78,47 +78,47 @@ VANISHED = Counter(
 
 # -- what stands -------------------------------------------------------------------------------------------------------
 
-WORKLOADS = Standing(
+WORKLOADS = GaugeSpec(
     "inferencekey_workloads",
     "Workloads of the leader, by state, reason of Ready, and drift policy.",
     ("state", "reason", "policy"),
 )
-DRIFTED = Standing(
+DRIFTED = GaugeSpec(
     "inferencekey_workloads_drifted",
     "Workloads that differ from the platform now, by who moved and by the drift policy that holds them.",
     ("class", "policy"),
 )
-UNDECLARED = Standing(
+UNDECLARED = GaugeSpec(
     "inferencekey_undeclared_workloads",
     "Workloads on the platform that no Workload declares, in projects that Workloads use. They are billed.",
     ("project",),
 )
-ROSTER_AGE = Standing(
+ROSTER_AGE = GaugeSpec(
     "inferencekey_roster_age_seconds", "Age of the newest list of a project on the platform.", ("project",)
 )
-ROSTERS = Standing("inferencekey_rosters", "Projects that are listed, one for each credential.")
-ROSTERS_TROUBLED = Standing(
+ROSTERS = GaugeSpec("inferencekey_rosters", "Projects that are listed, one for each credential.")
+ROSTERS_TROUBLED = GaugeSpec(
     "inferencekey_rosters_troubled", "Rosters that the platform refuses to list now, by reason.", ("reason",)
 )
-STREAMS = Standing("inferencekey_readiness_streams", "Readiness streams that are open, or wait for a place.")
-QUEUE_DEPTH = Standing("inferencekey_queue_depth", "Workloads that wait for their turn.")
-QUEUE_DELAYED = Standing("inferencekey_queue_delayed", "Workloads that come back after a delay.")
-QUEUE_RUNNING = Standing("inferencekey_queue_running", "Workloads that are looked at now.")
-QUEUE_LONGEST = Standing(
+STREAMS = GaugeSpec("inferencekey_readiness_streams", "Readiness streams that are open, or wait for a place.")
+QUEUE_DEPTH = GaugeSpec("inferencekey_queue_depth", "Workloads that wait for their turn.")
+QUEUE_DELAYED = GaugeSpec("inferencekey_queue_delayed", "Workloads that come back after a delay.")
+QUEUE_RUNNING = GaugeSpec("inferencekey_queue_running", "Workloads that are looked at now.")
+QUEUE_LONGEST = GaugeSpec(
     "inferencekey_queue_longest_running_seconds", "How long the longest of the looks that go on has taken so far."
 )
-QUEUE_ADDS = Standing("inferencekey_queue_adds_total", "Workloads that were given a turn.")
-QUEUE_RETRIES = Standing("inferencekey_queue_retries_total", "Turns that were given after a failure.")
-WATCH_IDLE = Standing(
+QUEUE_ADDS = GaugeSpec("inferencekey_queue_adds_total", "Workloads that were given a turn.")
+QUEUE_RETRIES = GaugeSpec("inferencekey_queue_retries_total", "Turns that were given after a failure.")
+WATCH_IDLE = GaugeSpec(
     "inferencekey_watch_idle_seconds",
     "Since when the quietest watch of a resource said nothing; the API server says something about each minute.",
     ("resource",),
 )
-ROUND_AGE = Standing("inferencekey_round_idle_seconds", "Since when the full round over all Workloads made no step.")
-SHARDS = Standing("inferencekey_shards", "How many shards this process is for: --shards.")
-SHARDS_HELD = Standing(
+ROUND_AGE = GaugeSpec("inferencekey_round_idle_seconds", "Since when the full round over all Workloads made no step.")
+SHARDS = GaugeSpec("inferencekey_shards", "How many shards this process is for: --shards.")
+SHARDS_HELD = GaugeSpec(
     "inferencekey_shards_held",
     "How many shards this process works on; over all replicas, that adds up to all.",
 )
-LEADER = Standing("inferencekey_leader", "1 in the process that holds the Lease, 0 in those that stand by.")
-BUILD = Standing("inferencekey_build_info", "1; which operator this is.", ("version", "python"))
+LEADER = GaugeSpec("inferencekey_leader", "1 in the process that holds the Lease, 0 in those that stand by.")
+BUILD = GaugeSpec("inferencekey_build_info", "1; which operator this is.", ("version", "python"))

@@ -13,10 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from inferencekey_operator.credentials import origin
-from inferencekey_operator.shards import MOST
-from inferencekey_operator.workload import OnDrift
+from inferencekey_operator.api.workload import OnDrift
+from inferencekey_operator.inferencekey.address import origin
 
+MOST_SHARDS = 64
+"""Each replica asks for each Lease that it does not hold, over and over."""
 DEFAULT_BASE_URL = "https://api.inferencekey.com"
 PREFIX = "INFERENCEKEY_OPERATOR_"
 LEASE_OUTLASTS_CALLS = 2.0
@@ -64,8 +65,8 @@ def positive(text: str) -> float:
 
 def shards(text: str) -> int:
     """A number of shards."""
-    if not re.fullmatch(r"[0-9]{1,3}", text.strip()) or not 1 <= int(text) <= MOST:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {MOST}")
+    if not re.fullmatch(r"[0-9]{1,3}", text.strip()) or not 1 <= int(text) <= MOST_SHARDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {MOST_SHARDS}")
     return int(text)
 
 
@@ -146,7 +147,8 @@ _OPTIONS = (
         "shards",
         shards,
         "NUMBER",
-        f"share the namespaces out among the replicas, by so many Leases (default: 1: one replica works; most: {MOST})",
+        "share the namespaces out among the replicas, by so many Leases (default: 1: one replica works; most: "
+        f"{MOST_SHARDS})",
     ),
     _Option("metrics-address", address, "[HOST]:PORT", "serve /metrics, /healthz and /readyz there (default: off)"),
     _Option(

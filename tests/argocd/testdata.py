@@ -15,10 +15,10 @@ from typing import Any
 import yaml
 
 from argocd import customization
-from inferencekey_operator.credentials import Allowed, credential
+from inferencekey_operator.api.status import DriftClass
+from inferencekey_operator.api.workload import APPROVE_PLAN, RECONCILE_REQUESTED_AT, OnDrift, Workload
 from inferencekey_operator.errors import ConfigurationError
-from inferencekey_operator.status import DriftClass
-from inferencekey_operator.workload import APPROVE_PLAN, RECONCILE_REQUESTED_AT, OnDrift, Workload
+from inferencekey_operator.plan.credentials import Allowed, credential
 from unit import verdicts
 from unit.builders import PLATFORM, a_workload, at_rest, redeclared
 

@@ -19,7 +19,7 @@ from aiohttp import web
 
 from chaos.clocks import now
 from chaos.kubernetes import Body, Change, Name, Objects, RefusedError
-from inferencekey_operator.cluster import EACH
+from inferencekey_operator.kube.transport import EACH
 
 CLUSTER_WIDE = frozenset({"namespaces"})
 

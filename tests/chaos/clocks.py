@@ -18,10 +18,10 @@ from unittest.mock import patch
 START = datetime(2026, 3, 2, 8, 0, 0, tzinfo=UTC)
 
 _TELL_THE_TIME = (
-    "inferencekey_operator.reconcile",
-    "inferencekey_operator.leader",
-    "inferencekey_operator.events",
-    "inferencekey_operator.reporter",
+    "inferencekey_operator.reconcile.report",
+    "inferencekey_operator.election.leader",
+    "inferencekey_operator.kube.recorder",
+    "inferencekey_operator.reconcile.status_writer",
     "inferencekey_operator.inferencekey.answers",
 )
 _TRUST = ("httpx.create_ssl_context", "ssl.create_default_context")
@@ -52,7 +52,7 @@ def virtual_clocks() -> Iterator[None]:
     boot = SimpleNamespace(clock_gettime=lambda _: now(), CLOCK_MONOTONIC=1)
     pool = SimpleNamespace(monotonic=now)
     patches: list[Any] = [patch(f"{module}.datetime", _Datetime) for module in _TELL_THE_TIME]
-    patches += [patch("inferencekey_operator.leader.time", boot), patch("httpcore._async.http11.time", pool)]
+    patches += [patch("inferencekey_operator.election.leader.time", boot), patch("httpcore._async.http11.time", pool)]
     patches += [patch(f"{maker}", lambda *_, **__: trust) for maker in _TRUST]
     for each in patches:
         each.start()

@@ -14,8 +14,8 @@ from chaos.history import PROJECTS, Life
 from chaos.kubernetes import Name
 from chaos.oracle import in_sync
 from chaos.world import PORT, World
-from inferencekey_operator.installations import QUIET
-from inferencekey_operator.workload import RECONCILE_REQUESTED_AT
+from inferencekey_operator.api.workload import RECONCILE_REQUESTED_AT
+from inferencekey_operator.cache.installations import QUIET
 from inferencekey_simulator.inventory import Row
 
 CONVERGES = 900.0

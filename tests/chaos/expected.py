@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from inferencekey_operator.workload import OnDrift
+from inferencekey_operator.api.workload import OnDrift
 
 _PLAN = {"PlanPending", "PlanStale"}
 _WITH_DRIFT: dict[OnDrift, set[str]] = {

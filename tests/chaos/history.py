@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from chaos.clocks import now
 from chaos.kubernetes import WORKLOADS, Body, Change
-from inferencekey_operator.workload import APPROVE_PLAN, FINALIZER, ON_DRIFT, OnDrift
+from inferencekey_operator.api.workload import APPROVE_PLAN, FINALIZER, ON_DRIFT, OnDrift
 
 USUAL_LATENESS = 2.0
 """Seconds between what the API server acknowledged and what the operator sends: a watch's delay, and the way there."""

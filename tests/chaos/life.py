@@ -17,12 +17,14 @@ from kubernetes.aio import client
 from chaos.apiserver import ApiServer, understood
 from chaos.network import Process
 from harness.lines import egress
-from inferencekey_operator.cluster import Body, Cluster, ClusterError
-from inferencekey_operator.controller import Controller
-from inferencekey_operator.reflector import Reflector
+from inferencekey_operator.api.workload import GROUP, PLURAL, VERSION
+from inferencekey_operator.app.wiring import Parts, wire
+from inferencekey_operator.controller.controller import Controller
+from inferencekey_operator.kube.client import Cluster
+from inferencekey_operator.kube.errors import ClusterError
+from inferencekey_operator.kube.reading import Body
+from inferencekey_operator.kube.reflector import Reflector
 from inferencekey_operator.settings import Settings
-from inferencekey_operator.wiring import Parts, wire
-from inferencekey_operator.workload import GROUP, PLURAL, VERSION
 
 API_SERVER = "kubernetes"
 """Where the API server listens."""
@@ -112,7 +114,7 @@ class Life:
         parts = self._parts = wire(self._settings, cluster, egress=egress())
         watch = Watch(cluster, parts.controller)
         beside = [
-            asyncio.ensure_future(run()) for run in (parts.world.recorder.run, *(r.run for r in parts.reflectors))
+            asyncio.ensure_future(run()) for run in (parts.context.recorder.run, *(r.run for r in parts.reflectors))
         ]
         for reflector in parts.reflectors:
             await reflector.listed.wait()
@@ -121,7 +123,7 @@ class Life:
         beside.append(
             asyncio.ensure_future(
                 parts.controller.rounds(
-                    lambda: cluster.workloads((), parts.world.store.newest, parts.world.store.version)
+                    lambda: cluster.workloads((), parts.context.store.newest, parts.context.store.version)
                 )
             )
         )
@@ -131,10 +133,10 @@ class Life:
         for end in ends:
             end.cancel()
         await parts.leadership.end()
-        parts.world.serving.close()
-        parts.world.rosters.close()
+        parts.context.serving.close()
+        parts.context.rosters.close()
         with suppress(TimeoutError):
-            await asyncio.wait_for(parts.world.recorder.flush(), 2.0)
+            await asyncio.wait_for(parts.context.recorder.flush(), 2.0)
         for task in beside:
             task.cancel()
         await asyncio.gather(*beside, return_exceptions=True)

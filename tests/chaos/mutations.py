@@ -11,11 +11,12 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from inferencekey_operator.deletion import Deletion
+from inferencekey_operator.api.workload import Workload
 from inferencekey_operator.inferencekey.roster import Roster
-from inferencekey_operator.ownership import Origin
-from inferencekey_operator.plan import _APPLY, Situation, _Verdict
-from inferencekey_operator.workload import Workload
+from inferencekey_operator.plan.ownership import Origin
+from inferencekey_operator.plan.plan import _APPLY, PlanInput, _Verdict
+from inferencekey_operator.reconcile.deletion import Deletion
+from inferencekey_operator.reconcile.ensure import Reconciler
 
 Mutation = Callable[[], AbstractContextManager[Any]]
 
@@ -28,36 +29,36 @@ def no_record_before_the_post() -> AbstractContextManager[Any]:
     async def nothing(world: Any, workload: Workload, observed: Any, *, again: bool) -> Workload:
         return workload
 
-    return patch(f"{_OPERATOR}.creation._record", nothing)
+    return patch(f"{_OPERATOR}.reconcile.creation._record", nothing)
 
 
 def a_lost_answer_is_no() -> AbstractContextManager[Any]:
     """What got no answer was not carried out, and is sent again at once."""
 
-    return patch(f"{_OPERATOR}.reconcile.wait_for_the_uncertain", lambda world, workload: float("-inf"))
+    return patch(f"{_OPERATOR}.reconcile.apply.wait_for_the_uncertain", lambda world, workload: float("-inf"))
 
 
 def every_policy_repairs() -> AbstractContextManager[Any]:
     """What a policy withholds is sent."""
 
-    def applied(situation: Situation, plan: Any) -> _Verdict:
+    def applied(situation: PlanInput, plan: Any) -> _Verdict:
         return _APPLY
 
-    return patch(f"{_OPERATOR}.plan._verdict", applied)
+    return patch(f"{_OPERATOR}.plan.plan._verdict", applied)
 
 
 def any_approval_will_do() -> AbstractContextManager[Any]:
     """An approval of any id is one of the plan that is offered."""
 
-    def weighed(situation: Situation, plan: Any) -> Any:
+    def weighed(situation: PlanInput, plan: Any) -> Any:
         return replace(plan, plan_id="0" * 32, approved=plan.approval is not None)
 
-    return patch(f"{_OPERATOR}.plan._weigh_approval", weighed)
+    return patch(f"{_OPERATOR}.plan.plan._weigh_approval", weighed)
 
 
 def what_was_found_is_deleted() -> AbstractContextManager[Any]:
     """A deletion takes along what was adopted, or is to stay."""
-    return patch(f"{_OPERATOR}.deletion.stays", lambda workload: False)
+    return patch(f"{_OPERATOR}.reconcile.deletion.stays", lambda workload: False)
 
 
 def nothing_is_deleted() -> AbstractContextManager[Any]:
@@ -76,41 +77,43 @@ def everything_is_known() -> AbstractContextManager[Any]:
         return roster.by_slug(who.slug), Origin.OURS
 
     stack = ExitStack()
-    for module in ("observe", "reconcile"):
+    for module in ("reconcile.observe", "reconcile.apply"):
         stack.enter_context(patch(f"{_OPERATOR}.{module}.find", found))
     return stack
 
 
 def nobody_claims() -> AbstractContextManager[Any]:
     """Two Workloads with one identity know nothing of each other."""
-    return patch(f"{_OPERATOR}.claims.Claims.rival", lambda self, key: None)
+    return patch(f"{_OPERATOR}.cache.claims.Claims.rival", lambda self, key: None)
 
 
 def a_status_is_always_written() -> AbstractContextManager[Any]:
     """Each look writes, whether anything moved or not."""
-    return patch(f"{_OPERATOR}.reporter.merge_patch", lambda old, new: new)
+    return patch(f"{_OPERATOR}.reconcile.status_writer.merge_patch", lambda old, new: new)
 
 
 def suspended_all_the_same() -> AbstractContextManager[Any]:
     """`suspend` is not heeded."""
 
-    async def on(self: Any, workload: Workload) -> None:
-        await self.ensure(replace(workload, spec=replace(workload.spec, suspend=False)))
+    ensure = Reconciler.ensure
 
-    return patch(f"{_OPERATOR}.reconcile.Reconciler._rest", on)
+    async def on(self: Reconciler, workload: Workload) -> None:
+        await ensure(self, replace(workload, spec=replace(workload.spec, suspend=False)))
+
+    return patch.object(Reconciler, "ensure", on)
 
 
 def a_write_leaves_readiness_as_it_was() -> AbstractContextManager[Any]:
     """What the platform told before an update counts after it."""
     stack = ExitStack()
-    stack.enter_context(patch(f"{_OPERATOR}.serving.Serving.written", lambda self, key: None))
-    stack.enter_context(patch(f"{_OPERATOR}.records.shows_a_write", lambda workload, agreed: False))
+    stack.enter_context(patch(f"{_OPERATOR}.cache.readiness.Serving.written", lambda self, key: None))
+    stack.enter_context(patch(f"{_OPERATOR}.plan.records.shows_a_write", lambda workload, agreed: False))
     return stack
 
 
 def everything_is_followed_at_once() -> AbstractContextManager[Any]:
     """What changes many times a second is acted on as often."""
-    return patch(f"{_OPERATOR}.damping.Damper._wait", lambda self, found, now: 0.0)
+    return patch(f"{_OPERATOR}.controller.damping.Damper._wait", lambda self, found, now: 0.0)
 
 
 FOUND_BY: dict[Mutation, int] = {

@@ -20,7 +20,7 @@ from chaos.expected import ready_of
 from chaos.history import History, Life, approves, on_record
 from chaos.kubernetes import WORKLOADS, Body, Change, Name
 from chaos.platform import Birth
-from inferencekey_operator.workload import OnDrift
+from inferencekey_operator.api.workload import OnDrift
 from inferencekey_simulator.inventory import Fields, Row
 from unit.invariants import check_status
 

@@ -22,7 +22,7 @@ from chaos.normal import NORMAL
 from chaos.oracle import declared
 from chaos.platform import IN_FRONT, some_fault
 from chaos.world import PORT, World
-from inferencekey_operator.workload import APPROVE_PLAN, FINALIZER, GROUP, ON_DRIFT, RECONCILE_REQUESTED_AT, VERSION
+from inferencekey_operator.api.workload import APPROVE_PLAN, FINALIZER, GROUP, ON_DRIFT, RECONCILE_REQUESTED_AT, VERSION
 from inferencekey_simulator.faults import Fault
 
 T = TypeVar("T")

@@ -12,9 +12,9 @@ from chaos.kubernetes import Name
 from chaos.scenes import declare, fault, notes, played, ready, until
 from chaos.world import SETTINGS, World
 from hostile.echoed import ENCODINGS, reads
-from inferencekey_operator.damping import AT_ONCE, WAITS
+from inferencekey_operator.api.workload import ON_DRIFT, RECONCILE_REQUESTED_AT
+from inferencekey_operator.controller.damping import AT_ONCE, WAITS
 from inferencekey_operator.inferencekey.roster import FORCED
-from inferencekey_operator.workload import ON_DRIFT, RECONCILE_REQUESTED_AT
 
 # -- echoes of the token ---------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from chaos.kubernetes import WORKLOADS, Change
 from chaos.life import API_SERVER, Life
 from chaos.scenes import asked, declare, fault, kill, notes, played, posts, ready, slugs, theirs, until
 from chaos.world import SETTINGS, World
-from inferencekey_operator.workload import FINALIZER, ON_DRIFT
+from inferencekey_operator.api.workload import FINALIZER, ON_DRIFT
 
 
 def test_a_deletion_that_a_proxy_answers_is_not_confirmed() -> None:

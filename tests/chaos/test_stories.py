@@ -25,7 +25,7 @@ from chaos.scenes import (
     until,
 )
 from chaos.world import SETTINGS, World
-from inferencekey_operator.workload import FINALIZER, ON_DRIFT
+from inferencekey_operator.api.workload import FINALIZER, ON_DRIFT
 
 NULL = {"status": 200, "body": {"workloads": None}}
 

@@ -9,12 +9,12 @@ from functools import cache
 
 import certifi
 
-from inferencekey_operator.inferencekey import client
-from inferencekey_operator.inferencekey.client import CONNECTIONS
+from inferencekey_operator.inferencekey import calls
+from inferencekey_operator.inferencekey.calls import CONNECTIONS
+from inferencekey_operator.inferencekey.connection_pool import ConnectionPool
 from inferencekey_operator.inferencekey.egress import Egress
-from inferencekey_operator.inferencekey.lines import Lines
-from inferencekey_operator.proxies import Proxies
-from inferencekey_operator.trust import FILE, Trust
+from inferencekey_operator.network.proxies import Proxies
+from inferencekey_operator.network.trust import FILE, Trust
 
 
 @cache
@@ -23,6 +23,6 @@ def egress() -> Egress:
     return Egress(Proxies.read({}), Trust({FILE: certifi.where()}))
 
 
-def open_http(timeout: float = 10.0, *, connections: int = CONNECTIONS) -> Lines:
+def open_http(timeout: float = 10.0, *, connections: int = CONNECTIONS) -> ConnectionPool:
     """As the operator's, by that way."""
-    return client.open_http(timeout, egress=egress(), connections=connections)
+    return calls.open_http(timeout, egress=egress(), connections=connections)

@@ -131,7 +131,7 @@ def _live(module: str, name: str, arguments: Sequence[str], environment: Mapping
     for stream in (sys.stdout, sys.stderr):
         os.dup2(output, stream.fileno())
     if name:
-        from inferencekey_operator.inferencekey import client
+        from inferencekey_operator.inferencekey import calls
 
-        client._HEADERS["User-Agent"] = f"inferencekey-operator/{name}"
+        calls._HEADERS["User-Agent"] = f"inferencekey-operator/{name}"
     sys.exit(importlib.import_module(module).main(arguments))

@@ -18,7 +18,7 @@ from harness.waiting import eventually
 from helmchart import render
 from helmchart.manifests import INSTALL
 from helmchart.render import Json, documents, of_kind
-from inferencekey_operator.leadership import lease_name
+from inferencekey_operator.election.leadership import lease_name
 
 NAMESPACE = render.NAMESPACE
 NAME = render.RELEASE

@@ -8,7 +8,7 @@ from controlplane import tools
 from controlplane.build import BuildFailedError
 from helmchart import manifests, values_page
 from helmchart.render import CHART, ROOT
-from inferencekey_operator import schema
+from inferencekey_operator.crd import schema
 
 CRDS = (
     ROOT / "crds" / "workloads.inferencekey.com.yaml",

@@ -14,9 +14,9 @@ from yarl import URL
 
 from hostile.material import mutated, texts, values, written
 from hostile.shown import fit
-from inferencekey_operator import execplugin
-from inferencekey_operator.proxies import Proxies
-from inferencekey_operator.variables import VariableError
+from inferencekey_operator.kube import execplugin
+from inferencekey_operator.network.proxies import Proxies
+from inferencekey_operator.network.variables import VariableError
 
 SECRET = "hunter2hunter2"
 

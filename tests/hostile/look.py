@@ -9,19 +9,21 @@ from hostile.material import Document
 from hostile.schema import objections
 from hostile.shown import fit, hidden
 from hostile.valid import SECRET
-from inferencekey_operator import conditions
-from inferencekey_operator.announcements import announce, kept
-from inferencekey_operator.credentials import Allowed, credential, identity, refuse_secrets, with_remedy
-from inferencekey_operator.drift import beyond_reason, declared_document, kept_by_platform
-from inferencekey_operator.endpoint import config_map, data
+from inferencekey_operator.api.bounds import beyond_reason
+from inferencekey_operator.api.status import Readiness, WorkloadStatus
+from inferencekey_operator.api.workload import OnDrift, Workload
 from inferencekey_operator.errors import ConfigurationError, OperatorError, Reason
 from inferencekey_operator.inferencekey import wire
+from inferencekey_operator.inferencekey.listing import Reader
 from inferencekey_operator.inferencekey.readiness import parse_phase
-from inferencekey_operator.merge_patch import merge_patch
-from inferencekey_operator.plan import Create, Plan, Update
+from inferencekey_operator.kube.merge_patch import merge_patch
+from inferencekey_operator.plan import conditions
+from inferencekey_operator.plan.credentials import Allowed, credential, identity, refuse_secrets, with_remedy
+from inferencekey_operator.plan.drift import declared_document, kept_by_platform
+from inferencekey_operator.plan.endpoint import config_map, data
+from inferencekey_operator.plan.events import announce, kept
+from inferencekey_operator.plan.plan import Create, Plan, Update
 from inferencekey_operator.redaction import excerpt
-from inferencekey_operator.status import Readiness, WorkloadStatus
-from inferencekey_operator.workload import OnDrift, Workload
 from unit.builders import (
     IDENTITY,
     NOW,
@@ -70,7 +72,7 @@ def _refuse(workload: Workload) -> None:
 
 
 def _found(listed: bytes) -> wire.LiveWorkload | None:
-    rows = wire.read_list(listed).workloads
+    rows = Reader().read(listed).workloads
     return next((row for row in rows if row.slug == "support-bot" and not row.unread), None)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hostile.material import RAW, Document, mutated, written
 from hostile.valid import ROW, SPEC
-from inferencekey_operator.workload import GROUP, KIND, VERSION
+from inferencekey_operator.api.workload import GROUP, KIND, VERSION
 from unit.builders import TOKEN
 
 NAME = "evil-name"

@@ -22,21 +22,23 @@ from hostile.look import ALLOWED, look_is_taken
 from hostile.material import Document, Raw, mutated, spoiled, texts, values, written
 from hostile.shown import fit, hidden, loose, parsed, sent
 from hostile.valid import ANSWERS, EVENT, METADATA, SPEC, STATUS, STREAMS, bodies, rows, secrets
-from inferencekey_operator.credentials import credential, origin, with_remedy
-from inferencekey_operator.drift import beyond_reason
+from inferencekey_operator.api.bounds import beyond_reason
+from inferencekey_operator.api.keys import Key
+from inferencekey_operator.api.status import WorkloadStatus
+from inferencekey_operator.api.workload import EXCESS, OnDrift
+from inferencekey_operator.cache.informers import MOST_OF_A_SECRET, Secrets
 from inferencekey_operator.errors import ConfigurationError, PlatformFailure
 from inferencekey_operator.inferencekey import wire
-from inferencekey_operator.inferencekey.answers import LONGEST_WAIT, Operation, retry_after
+from inferencekey_operator.inferencekey.address import origin
+from inferencekey_operator.inferencekey.answers import LONGEST_WAIT, Operation, failure, retry_after
 from inferencekey_operator.inferencekey.client import checked_base_url
 from inferencekey_operator.inferencekey.echoes import Echoes
+from inferencekey_operator.inferencekey.listing import Reader
 from inferencekey_operator.inferencekey.readiness import EventParser, Phase, parse_phase
-from inferencekey_operator.intake import OPEN, read_workload, trimmed
-from inferencekey_operator.keys import Key
+from inferencekey_operator.kube.intake import OPEN, read_workload, trimmed
+from inferencekey_operator.kube.merge_patch import merge_patch
 from inferencekey_operator.logs import about, formatter
-from inferencekey_operator.merge_patch import merge_patch
-from inferencekey_operator.status import WorkloadStatus
-from inferencekey_operator.watches import MOST_OF_A_SECRET, Secrets
-from inferencekey_operator.workload import EXCESS, OnDrift
+from inferencekey_operator.plan.credentials import credential, with_remedy
 from unit.builders import (
     PLATFORM,
     SECRET_HALF,
@@ -99,7 +101,7 @@ def url_is_read(text: str) -> None:
 def list_is_read(body: bytes) -> None:
     """Rows with an identity that can be written down, or an error of the platform."""
     try:
-        listing = wire.read_list(body)
+        listing = Reader().read(body)
     except PlatformFailure as error:
         sent(error)
         return
@@ -112,7 +114,7 @@ def list_is_read(body: bytes) -> None:
 def answer_is_read(given: tuple[int, dict[str, str], bytes, Operation, str]) -> None:
     """A failure with words that fit."""
     status, headers, body, operation, project = given
-    error = wire.failure(status, headers, body, operation=operation, project=project)
+    error = failure(status, headers, body, operation=operation, project=project)
     fit(error.message, 1_500, body)
     if not loose(body):
         sent(with_remedy(parsed(), error))
@@ -171,10 +173,10 @@ def echo_is_blanked(given: tuple[bytes, str, str, str]) -> None:
     text = f"{before}{ENCODINGS[encoding](TOKEN)}{after}"
     echoes = Echoes(TOKEN)
     said = answer.replace(b"No.", json.dumps(text).encode()[1:-1]).decode("utf-8", "replace")
-    error = wire.failure(422, {}, echoes.blank(said).encode(), operation="update")
+    error = failure(422, {}, echoes.blank(said).encode(), operation="update")
     phase = parse_phase(json.dumps({"phase": "error", "step": text, "message": text}), echoes)
     rows = [{"id": text, "slug": "a"}, {"id": "wl_1", "slug": text}]
-    listing = wire.Reader(lambda: echoes).read(json.dumps(rows).encode())
+    listing = Reader(lambda: echoes).read(json.dumps(rows).encode())
     told = [error.message, *(f"{row.id} {row.slug}" for row in listing.workloads)]
     if phase is not None:
         told += phase.phase, phase.step or "", phase.message or ""

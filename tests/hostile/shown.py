@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from hostile.valid import METADATA, SPEC
-from inferencekey_operator import conditions
+from inferencekey_operator.api.workload import Workload
 from inferencekey_operator.errors import OperatorError
-from inferencekey_operator.workload import Workload
+from inferencekey_operator.plan import conditions
 from unit.builders import (
     NOW,
     SECRET_HALF,

@@ -10,8 +10,8 @@ from typing import get_args
 from hypothesis import strategies as st
 
 from hostile.material import RAW, STRANGE, Document, mutated, pricked, spoiled, texts, written
+from inferencekey_operator.api.workload import APPROVE_PLAN, ON_DRIFT, RECONCILE_REQUESTED_AT, OnDrift
 from inferencekey_operator.inferencekey.answers import Operation
-from inferencekey_operator.workload import APPROVE_PLAN, ON_DRIFT, RECONCILE_REQUESTED_AT, OnDrift
 from unit.builders import PLATFORM, TOKEN
 
 METADATA: Document = {

@@ -13,8 +13,8 @@ import yaml
 from controlplane.access import Cluster
 from harness.api import WORKLOADS, Api
 from harness.examples import EXAMPLES, alone
-from inferencekey_operator.schema import crd
-from inferencekey_operator.workload import TaskType, Workload
+from inferencekey_operator.api.workload import TaskType, Workload
+from inferencekey_operator.crd.schema import crd
 from integration.manifests import Kubectl, manifest, refusal, stored
 
 APPLY = ("apply", "-f", "-")

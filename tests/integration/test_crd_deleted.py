@@ -16,7 +16,7 @@ from harness.operators import Operator, Surroundings
 from harness.scrape import Scrape, free_port
 from harness.teams import another_team
 from harness.waiting import eventually
-from inferencekey_operator.health import NO_CRD
+from inferencekey_operator.app.health import NO_CRD
 from inferencekey_simulator.admin import Admin
 from integration.conftest import CRDS
 

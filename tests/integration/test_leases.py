@@ -23,8 +23,8 @@ from kubernetes.aio import client, config
 
 from controlplane import access
 from controlplane.waiting import wait_until
-from inferencekey_operator.cluster import Cluster
-from inferencekey_operator.leader import Leader, boot_clock
+from inferencekey_operator.election.leader import Leader, boot_clock
+from inferencekey_operator.kube.client import Cluster
 
 NAME = "inferencekey-operator"
 DURATION, RENEW_DEADLINE, RETRY = 6.0, 4.0, 0.5
@@ -37,8 +37,8 @@ LATE = 30.0
 
 CANDIDATE = f"""
 import asyncio, json, logging, os, signal, sys
-from inferencekey_operator.cluster import Cluster
-from inferencekey_operator.leader import Leader, LeadershipLostError, boot_clock
+from inferencekey_operator.kube.client import Cluster
+from inferencekey_operator.election.leader import Leader, LeadershipLostError, boot_clock
 
 logging.basicConfig(level=logging.INFO)
 namespace, identity, notes, timing = sys.argv[1:]

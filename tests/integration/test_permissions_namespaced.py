@@ -19,7 +19,7 @@ from harness.team import Team
 from harness.teams import another_team
 from harness.waiting import eventually
 from helmchart.render import Helm, Json, documents
-from inferencekey_operator.leadership import lease_name
+from inferencekey_operator.election.leadership import lease_name
 from inferencekey_simulator.admin import Admin
 
 NAME = "namespaced-operator"

@@ -14,9 +14,7 @@ import pytest
 
 from controlplane.access import Cluster
 from controlplane.waiting import wait_until
-from inferencekey_operator.merge_patch import merge_patch
-from inferencekey_operator.schema import crd
-from inferencekey_operator.workload import (
+from inferencekey_operator.api.workload import (
     FINALIZER,
     AppliedField,
     Condition,
@@ -30,6 +28,8 @@ from inferencekey_operator.workload import (
     Workload,
     WorkloadStatus,
 )
+from inferencekey_operator.crd.schema import crd
+from inferencekey_operator.kube.merge_patch import merge_patch
 from integration.manifests import Kubectl, manifest, refusal, stored
 
 NOW = datetime(2026, 3, 2, 10, 41, 32, tzinfo=UTC)

@@ -19,7 +19,7 @@ from harness.crowd import Crowd
 from harness.simulator import behaving
 from harness.team import ON_DRIFT, Team
 from harness.waiting import eventually
-from inferencekey_operator.controller import STEP_PAUSE
+from inferencekey_operator.controller.controller import STEP_PAUSE
 from inferencekey_simulator.admin import Admin
 
 NAME = "support-bot"

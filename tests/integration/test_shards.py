@@ -30,8 +30,8 @@ from harness.scrape import Scrape, free_port
 from harness.simulator import behaving
 from harness.team import TOKEN_KEY, Team
 from harness.waiting import equals, eventually
-from inferencekey_operator.leadership import lease_name
-from inferencekey_operator.shards import LAYOUT, shard_of
+from inferencekey_operator.election.leadership import lease_name
+from inferencekey_operator.election.shards import LAYOUT, shard_of
 from inferencekey_simulator.admin import Admin
 from integration.manifests import manifest
 

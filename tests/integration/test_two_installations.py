@@ -17,7 +17,7 @@ from harness.audit import Audit
 from harness.operators import Operator, Surroundings
 from harness.team import Team
 from harness.waiting import eventually
-from inferencekey_operator.installations import QUIET
+from inferencekey_operator.cache.installations import QUIET
 
 ELSEWHERE = "second-system"
 NAMES = [f"bot-{number}" for number in range(10)]

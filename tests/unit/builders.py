@@ -10,12 +10,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from inferencekey_operator import conditions, records
-from inferencekey_operator.drift import applied_records, declared_document
+from inferencekey_operator.api.workload import OnDrift, Readiness, Workload, WorkloadSpec, WorkloadStatus
 from inferencekey_operator.errors import Reason
 from inferencekey_operator.inferencekey.wire import LiveWorkload
-from inferencekey_operator.plan import Create, Identity, Plan, Situation, Update, decide
-from inferencekey_operator.workload import OnDrift, Readiness, Workload, WorkloadSpec, WorkloadStatus
+from inferencekey_operator.plan import conditions, records
+from inferencekey_operator.plan.drift import applied_records, declared_document
+from inferencekey_operator.plan.plan import Create, Identity, Plan, PlanInput, Update, decide
 
 NOW = datetime(2026, 3, 2, 10, 41, 32, tzinfo=UTC)
 SERVING = Readiness(phase="ready")
@@ -95,14 +95,14 @@ def annotated(workload: Workload, **annotations: str) -> Workload:
 
 def a_situation(
     workload: Workload, live: LiveWorkload | None, policy: OnDrift = OnDrift.RECONCILE, **safeguards: Any
-) -> Situation:
+) -> PlanInput:
     """What a look finds: `known` is a row with the recorded id, `missing` the absence of one, unless stated."""
     recorded = workload.status.workload_id
     found: dict[str, Any] = {
         "known": live is not None and recorded == live.id,
         "missing": live is None and recorded is not None,
     }
-    return Situation(
+    return PlanInput(
         workload=workload,
         identity=IDENTITY,
         declared=declared_document(workload),
@@ -160,7 +160,7 @@ def carried_out(plan: Plan, workload: Workload, live: LiveWorkload | None) -> Li
             return live
 
 
-def what_is_recorded(situation: Situation, plan: Plan, live: LiveWorkload | None) -> dict[str, Any]:
+def what_is_recorded(situation: PlanInput, plan: Plan, live: LiveWorkload | None) -> dict[str, Any]:
     """The fields of the status that outlive a look."""
     fields = records.handled(situation.workload, plan)
     if live is None or plan.reason is Reason.ADOPTION_PENDING:

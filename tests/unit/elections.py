@@ -11,13 +11,15 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from inferencekey_operator.candidacy import Candidacy, Field
-from inferencekey_operator.cluster import Body, Cluster, ClusterError
-from inferencekey_operator.controller import Controller
-from inferencekey_operator.layout import Layouts
-from inferencekey_operator.leader import Leader
-from inferencekey_operator.leadership import lease_name
-from inferencekey_operator.shards import pace
+from inferencekey_operator.controller.controller import Controller
+from inferencekey_operator.election.candidacy import Candidacies, Candidacy
+from inferencekey_operator.election.layout import Layouts
+from inferencekey_operator.election.leader import Leader
+from inferencekey_operator.election.leadership import lease_name
+from inferencekey_operator.election.shards import pace
+from inferencekey_operator.kube.client import Cluster
+from inferencekey_operator.kube.errors import ClusterError
+from inferencekey_operator.kube.reading import Body
 
 DURATION, RENEW_DEADLINE, RETRY, TIMEOUT = 15.0, 10.0, 2.0, 4.5
 LOOK = 0.2
@@ -151,7 +153,8 @@ class _Worked(Controller):
         del self.at_work[shard]
 
 
-async def _no_workloads() -> AsyncIterator[Body]:
+async def no_workloads() -> AsyncIterator[Body]:
+    """A list of Workloads in which there are none."""
     for body in ():
         yield body
 
@@ -165,7 +168,7 @@ class Process:
         clock = asyncio.get_running_loop().time
         self.controller = _Worked(shards, drain)
         layouts = Layouts(shards, duration=DURATION, fresh_for=RENEW_DEADLINE, clock=clock)
-        self.field = Field(layouts, self.controller, TIMEOUT, _no_workloads)
+        self.field = Candidacies(layouts, self.controller, TIMEOUT, no_workloads)
         for shard in range(shards):
             self.field.candidacies.append(self._candidacy(shard))
         self._tasks = [asyncio.create_task(each.run()) for each in self.field]

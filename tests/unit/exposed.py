@@ -11,7 +11,7 @@ import re
 from prometheus_client.metrics import MetricWrapperBase
 
 from inferencekey_operator import metrics
-from inferencekey_operator.metrics import Standing
+from inferencekey_operator.metrics import GaugeSpec
 
 SCRAPED = frozenset({"namespace", "job", "pod", "instance", "le"})
 """What Prometheus adds to every series, and to histograms."""
@@ -28,7 +28,7 @@ def exposed() -> dict[str, frozenset[str]]:
     """Labels by name; a histogram has three names."""
     found: dict[str, frozenset[str]] = dict.fromkeys(STANDARD, frozenset())
     for metric in vars(metrics).values():
-        if isinstance(metric, Standing):
+        if isinstance(metric, GaugeSpec):
             found[metric.name] = frozenset(metric.labels)
         elif isinstance(metric, MetricWrapperBase):
             endings = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}[metric._type]

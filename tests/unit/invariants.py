@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from inferencekey_operator.api.workload import DriftClass, OnDrift
 from inferencekey_operator.errors import Actor, Reason
-from inferencekey_operator.workload import DriftClass, OnDrift
 
 MOST_BYTES = 16 * 1024
 TYPES = {"Ready", "Reconciling", "Stalled", "Drifted", "Serving", "Suspended"}

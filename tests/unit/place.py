@@ -13,24 +13,27 @@ from typing import Any, cast
 
 from pydantic import TypeAdapter
 
-from inferencekey_operator.claims import Claims
-from inferencekey_operator.cluster import Body, Cluster
+from inferencekey_operator.api.keys import Key
+from inferencekey_operator.api.workload import FINALIZER, Workload, WorkloadSpec
+from inferencekey_operator.cache.claims import Claims
+from inferencekey_operator.cache.informers import Secrets
+from inferencekey_operator.cache.installations import Installations
+from inferencekey_operator.cache.readiness import Serving
+from inferencekey_operator.cache.workloads import Memory, Store
 from inferencekey_operator.errors import Reason
-from inferencekey_operator.events import Recorder
-from inferencekey_operator.inferencekey.roster import Pace, Roster, Rosters
+from inferencekey_operator.inferencekey.rate_limits import RateLimits
+from inferencekey_operator.inferencekey.roster import Roster
+from inferencekey_operator.inferencekey.rosters import Rosters
 from inferencekey_operator.inferencekey.wire import LiveWorkload
-from inferencekey_operator.installations import Installations
-from inferencekey_operator.keys import Key
-from inferencekey_operator.observe import Observed, observe
-from inferencekey_operator.plan import Identity
-from inferencekey_operator.publication import Publication
-from inferencekey_operator.reporter import Reporter
-from inferencekey_operator.serving import Serving
+from inferencekey_operator.kube.client import Cluster
+from inferencekey_operator.kube.reading import Body
+from inferencekey_operator.kube.recorder import Recorder
+from inferencekey_operator.plan.plan import Identity
+from inferencekey_operator.reconcile.config_map import Publication
+from inferencekey_operator.reconcile.context import Context, Terms
+from inferencekey_operator.reconcile.observe import Observed, observe
+from inferencekey_operator.reconcile.status_writer import Reporter
 from inferencekey_operator.settings import Settings
-from inferencekey_operator.store import Memory, Store
-from inferencekey_operator.watches import Secrets
-from inferencekey_operator.workload import FINALIZER, Workload, WorkloadSpec
-from inferencekey_operator.world import Terms, World
 from unit.builders import PLATFORM, TOKEN, a_workload
 from unit.scripted_platform import ScriptedPlatform, row
 
@@ -126,8 +129,8 @@ class Place:
         self.kubernetes = Kubernetes(self.did)
         self.settings = Settings(base_url=PLATFORM, **settings)
         recorder = cast(Recorder, self.events)
-        pace = Pace(interval=self.settings.interval, lag=self.settings.create_settle)
-        self.world = World(
+        pace = RateLimits(interval=self.settings.interval, lag=self.settings.create_settle)
+        self.context = Context(
             settings=self.settings,
             store=self.store,
             reporter=Reporter(cast(Cluster, self.kubernetes), self.store, recorder, ME),
@@ -141,7 +144,7 @@ class Place:
             terms=Terms(),
             installations=Installations(ME),
         )
-        self.began = self.world.terms.of_shard[0].began = self.world.terms.of_shard[0].creates_from = 0.0
+        self.began = self.context.terms.of_shard[0].began = self.context.terms.of_shard[0].creates_from = 0.0
 
     def put(self, data: dict[str, str], name: str = "inferencekey", namespace: str = "team-a") -> None:
         """A Secret in a Workload's namespace."""
@@ -165,11 +168,11 @@ class Place:
 
     def roster(self) -> Roster:
         """That of the builders' credential."""
-        return self.world.rosters.use("a test", PLATFORM, "prod", TOKEN)
+        return self.context.rosters.use("a test", PLATFORM, "prod", TOKEN)
 
     async def look(self, workload: Workload) -> Observed:
         """Observe `workload`."""
-        return await observe(self.world, workload)
+        return await observe(self.context, workload)
 
     @property
     def lists(self) -> int:

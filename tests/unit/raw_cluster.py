@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from kubernetes.aio import client
 
-from inferencekey_operator.cluster import Cluster
+from inferencekey_operator.kube.client import Cluster
 from unit.raw_server import RawServer, Script, raw_server
 
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inferencekey_operator import conditions
-from inferencekey_operator.announcements import Announcement, announce, kept
-from inferencekey_operator.conditions import failure
+from inferencekey_operator.api.workload import OnDrift, Readiness, Workload
 from inferencekey_operator.errors import OperatorError, Reason
 from inferencekey_operator.inferencekey.wire import LiveWorkload
-from inferencekey_operator.workload import OnDrift, Readiness, Workload
+from inferencekey_operator.plan import conditions
+from inferencekey_operator.plan.conditions import failure
+from inferencekey_operator.plan.events import EventMessage, announce, kept
 from unit.builders import (
     NOW,
     SERVING,
@@ -42,14 +42,14 @@ def told(
     *,
     readiness: Readiness = SERVING,
     **safeguards: Any,
-) -> list[Announcement]:
+) -> list[EventMessage]:
     """What a look at `live` is worth telling."""
     plan = planned(workload, live, policy, **safeguards)
     after = carried_out(plan, workload, live)
     return announce(workload, report_of(workload, plan, after, policy, readiness=readiness), plan, policy, after)
 
 
-def notes(events: list[Announcement]) -> list[tuple[str, str, str]]:
+def notes(events: list[EventMessage]) -> list[tuple[str, str, str]]:
     """Events as kubectl prints them: type, reason, note."""
     return [("Warning" if event.warning else "Normal", event.reason, event.note) for event in events]
 
@@ -234,7 +234,7 @@ def test_an_error_of_serving_is_told_once() -> None:
     assert told(looked_at(REST, serving, readiness=broken), serving, readiness=broken) == []
 
 
-def failed(workload: Workload, reason: Reason) -> list[Announcement]:
+def failed(workload: Workload, reason: Reason) -> list[EventMessage]:
     """What a look is worth that an error ended."""
     return announce(workload, failure(OperatorError(reason, "what is, and what to do")), None, None, None)
 

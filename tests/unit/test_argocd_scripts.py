@@ -11,8 +11,8 @@ import yaml
 
 from argocd import customization, lua, testdata
 from argocd.lua import ScriptError
-from inferencekey_operator.status import DriftClass
-from inferencekey_operator.workload import APPROVE_PLAN
+from inferencekey_operator.api.status import DriftClass
+from inferencekey_operator.api.workload import APPROVE_PLAN
 from unit import kstatus, test_kstatus, verdicts
 
 Json = dict[str, Any]

@@ -25,10 +25,11 @@ from aiohttp import web
 from cryptography.x509 import load_pem_x509_certificate
 
 from controlplane.certificates import Authority, KeyPair
-from inferencekey_operator import authentication, execplugin
-from inferencekey_operator.cluster import Cluster, ClusterError
-from inferencekey_operator.official import incluster_config, kube_config
-from inferencekey_operator.proxies import Proxies
+from inferencekey_operator.kube import authentication, execplugin
+from inferencekey_operator.kube.client import Cluster
+from inferencekey_operator.kube.errors import ClusterError
+from inferencekey_operator.kube.official import incluster_config, kube_config
+from inferencekey_operator.network.proxies import Proxies
 
 API_VERSION = "client.authentication.k8s.io/v1"
 

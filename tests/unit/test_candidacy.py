@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inferencekey_operator.shards import LAYOUT, WANTED_BY
+from inferencekey_operator.election.shards import LAYOUT, WANTED_BY
 from unit.elections import DURATION, RETRY, Journal, Leases, Process, now, owners
 from unit.virtual_time import virtual
 

@@ -16,11 +16,11 @@ import yaml
 from helmchart import conform, manifests, score, values_page
 from helmchart.render import CHART, NAMESPACE, RELEASE, ROOT, Helm, HelmFailedError, Json, documents, of_kind, the_one
 from inferencekey_operator import settings
-from inferencekey_operator.leadership import lease_name
-from inferencekey_operator.proxies import Proxies
-from inferencekey_operator.schema import crd, render
+from inferencekey_operator.api.workload import OnDrift
+from inferencekey_operator.crd.schema import crd, render
+from inferencekey_operator.election.leadership import lease_name
+from inferencekey_operator.network.proxies import Proxies
 from inferencekey_operator.settings import Settings
-from inferencekey_operator.workload import OnDrift
 
 CASES = sorted(path.name for path in (CHART / "ci").glob("*-values.yaml"))
 VERSIONS = ("1.29", "1.33", "1.37")

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferencekey_operator.claims import Claims
-from inferencekey_operator.keys import Key
-from inferencekey_operator.plan import Identity
-from inferencekey_operator.status import Creation
-from inferencekey_operator.workload import FINALIZER, Workload
+from inferencekey_operator.api.keys import Key
+from inferencekey_operator.api.status import Creation
+from inferencekey_operator.api.workload import FINALIZER, Workload
+from inferencekey_operator.cache.claims import Claims
+from inferencekey_operator.plan.plan import Identity
 from unit.builders import BORN, IDENTITY, PLATFORM, a_workload
 
 ELSEWHERE = Identity(PLATFORM, "staging", "support-bot")

@@ -19,14 +19,10 @@ import pytest_asyncio
 
 from harness.lines import open_http
 from inferencekey_operator.errors import ConfigurationError, OperatorError, PlatformFailure, Reason
-from inferencekey_operator.inferencekey import wire
-from inferencekey_operator.inferencekey.client import (
-    Deleted,
-    PlatformClient,
-    checked_base_url,
-    unpacked,
-)
-from inferencekey_operator.inferencekey.lines import Lines
+from inferencekey_operator.inferencekey.calls import unpacked
+from inferencekey_operator.inferencekey.client import Deleted, PlatformClient, checked_base_url
+from inferencekey_operator.inferencekey.connection_pool import ConnectionPool
+from inferencekey_operator.inferencekey.listing import Reader
 from inferencekey_operator.inferencekey.packed import PIECE
 from inferencekey_simulator.app import serving
 from inferencekey_simulator.faults import Fault
@@ -50,7 +46,7 @@ CREATED = response(json.dumps(ROW).encode(), status="201 Created")
 class World:
     """A simulated platform and a client of it."""
 
-    def __init__(self, platform: Platform, url: str, lines: Lines) -> None:
+    def __init__(self, platform: Platform, url: str, lines: ConnectionPool) -> None:
         self.platform = platform
         self.client = PlatformClient(url, lines, list_limit=1024 * 1024)
         self.hasty = PlatformClient(url, lines, write_deadline=0.2, list_deadline=0.2)
@@ -115,11 +111,11 @@ async def test_a_workload_is_created_listed_changed_and_deleted(world: World) ->
     client, token = world.client, world.token
     created = await client.create(token, "team-a", BODY)
     assert (created.slug, created.config, created.execution_policy) == ("bot", BODY["config"], "fixed")
-    assert wire.parse_list((await client.list_workloads(token, "team-a")).body) == (created,)
+    assert Reader().read((await client.list_workloads(token, "team-a")).body).workloads == (created,)
     updated = await client.update(token, created.id, {"model_name": "llama-4"})
     assert (updated.id, updated.model_name) == (created.id, "llama-4")
     await client.delete(token, created.id)
-    assert wire.parse_list((await client.list_workloads(token, "team-a")).body) == ()
+    assert Reader().read((await client.list_workloads(token, "team-a")).body).workloads == ()
     assert world.operations == ["create", "list", "update", "delete", "list"]
 
 
@@ -165,7 +161,7 @@ async def test_a_forbidden_write_is_not_carried_out(world: World, steps: int) ->
                 await write
         with pytest.raises(Forbidden):
             await PlatformClient(client.base_url, lines, permit=Permit(steps)).create(world.token, "team-a", BODY)
-        assert wire.parse_list((await client.list_workloads(world.token, "team-a")).body) == (made,)
+        assert Reader().read((await client.list_workloads(world.token, "team-a")).body).workloads == (made,)
 
 
 async def test_who_waited_for_a_connection_asks_again() -> None:
@@ -436,7 +432,7 @@ async def test_an_enormous_list_is_refused_and_not_swallowed(world: World) -> No
     error = await failing(world.client.list_workloads(world.token, "team-a"))
     assert (error.reason, error.uncertain) == (Reason.PLATFORM_ERROR, False)
     assert "1048576 bytes" in error.message
-    assert wire.parse_list((await world.client.list_workloads(world.token, "team-a")).body) == ()
+    assert Reader().read((await world.client.list_workloads(world.token, "team-a")).body).workloads == ()
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

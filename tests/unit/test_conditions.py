@@ -11,12 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inferencekey_operator import conditions
-from inferencekey_operator.conditions import Report, condition, failure, may_idle, suspended
-from inferencekey_operator.drift import applied_records, declared_document
-from inferencekey_operator.errors import Actor, ConfigurationError, OperatorError, PlatformFailure, Reason
-from inferencekey_operator.inferencekey.wire import LiveWorkload
-from inferencekey_operator.workload import (
+from inferencekey_operator.api.workload import (
     Condition,
     DriftClass,
     EndpointStatus,
@@ -25,6 +20,11 @@ from inferencekey_operator.workload import (
     Workload,
     WorkloadStatus,
 )
+from inferencekey_operator.errors import Actor, ConfigurationError, OperatorError, PlatformFailure, Reason
+from inferencekey_operator.inferencekey.wire import LiveWorkload
+from inferencekey_operator.plan import conditions
+from inferencekey_operator.plan.conditions import Report, condition, failure, may_idle, suspended
+from inferencekey_operator.plan.drift import applied_records, declared_document
 from unit.builders import (
     LATER,
     NOW,

@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
-from inferencekey_operator.cluster import CONNECTIONS, Body, Cluster
+from inferencekey_operator.kube.client import Cluster
+from inferencekey_operator.kube.reading import Body
+from inferencekey_operator.kube.transport import CONNECTIONS
 from unit.raw_cluster import answering
 from unit.raw_server import RawServer, response
 

@@ -12,13 +12,14 @@ from weakref import ref
 
 import pytest
 
-from inferencekey_operator.controller import Controller
+from inferencekey_operator.api.keys import Key
+from inferencekey_operator.api.workload import FINALIZER, Workload
+from inferencekey_operator.cache.workloads import Store
+from inferencekey_operator.controller.controller import Controller
 from inferencekey_operator.errors import PlatformFailure, Reason
-from inferencekey_operator.inferencekey.roster import Pace, Roster
-from inferencekey_operator.keys import Key
-from inferencekey_operator.store import Store
-from inferencekey_operator.workload import FINALIZER, Workload
-from inferencekey_operator.world import World
+from inferencekey_operator.inferencekey.rate_limits import RateLimits
+from inferencekey_operator.inferencekey.roster import Roster
+from inferencekey_operator.reconcile.context import Context
 from unit.builders import PLATFORM, TOKEN, a_live, a_workload, agreed
 from unit.place import Place, a_place, body_of
 from unit.scripted_platform import ScriptedPlatform, now, row
@@ -31,7 +32,7 @@ DOWN = PlatformFailure(Reason.PLATFORM_UNREACHABLE, "The platform does not answe
 def controller_of(**parts: Any) -> Controller:
     """A controller in a world that has these parts, and no others."""
     controller = Controller()
-    controller._world = cast(World, SimpleNamespace(store=Store(), **parts))
+    controller.wire(cast(Context, SimpleNamespace(store=Store(), **parts)))
     return controller
 
 
@@ -55,7 +56,7 @@ async def test_who_is_missed_by_a_list_went() -> None:
     controller = controller_of(serving=ignored, rosters=ignored, claims=ignored, secrets=ignored)
     stays, goes = a_workload(name="stays", uid="u-1"), a_workload(name="goes", uid="u-2")
     elsewhere, late = a_workload(name="e", uid="u-3", namespace="elsewhere"), a_workload(name="late", uid="u-4")
-    store = controller.world.store
+    store = controller.context.store
     store._workloads = {each.key: each for each in (stays, goes, elsewhere)}
 
     async def meanwhile() -> AsyncIterator[Mapping[str, Any]]:
@@ -86,13 +87,13 @@ async def test_the_failures_of_what_is_gone_are_forgotten() -> None:
 async def test_a_token_that_was_rotated_in_an_outage_is_forgotten() -> None:
     """Its roster, with all rows, goes when nobody uses it, though the platform never answered it again."""
     nothing: Any = lambda *_: None  # noqa: E731
-    roster = Roster(ScriptedPlatform(), PLATFORM, "prod", TOKEN, Pace(), changed=nothing, recovered=nothing)
+    roster = Roster(ScriptedPlatform(), PLATFORM, "prod", TOKEN, RateLimits(), changed=nothing, recovered=nothing)
     roster.down = True
     used = {"roster": roster}
     controller = controller_of(rosters=SimpleNamespace(of=lambda _: used["roster"]))
     workload = a_workload()
-    controller._return_later(workload.key, workload, DOWN)
-    assert roster in controller._parked
+    controller._worker._return_later(workload.key, workload, DOWN)
+    assert roster in controller._worker._parked
 
     gone = ref(roster)
     used.clear()
@@ -109,8 +110,8 @@ async def with_a_world(**status: Any) -> tuple[Controller, Place, Workload]:
     controller, place = Controller(), await a_place()
     workload = agreed(a_workload(finalizers=(FINALIZER,), resource_version="2"), workload_id="wl_support-bot", **status)
     place.stands(workload)
-    place.world.terms.of_shard[0].began = float("inf")
-    controller.wire(replace(place.world, terms=controller.terms))
+    place.context.terms.of_shard[0].began = float("inf")
+    controller.wire(replace(place.context, terms=controller.terms))
     return controller, place, workload
 
 

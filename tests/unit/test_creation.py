@@ -9,20 +9,20 @@ from typing import Any, cast
 
 import pytest
 
-from inferencekey_operator.creation import create, on_record
-from inferencekey_operator.drift import declared_document
+from inferencekey_operator.api.keys import Key
+from inferencekey_operator.api.status import Creation
+from inferencekey_operator.api.workload import FINALIZER, OnDrift, Workload
+from inferencekey_operator.cache.creation_order import Precedence
+from inferencekey_operator.cache.workloads import Taken
 from inferencekey_operator.errors import ConfigurationError, OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.wire import LiveWorkload
-from inferencekey_operator.keys import Key
-from inferencekey_operator.observe import Observed
-from inferencekey_operator.ownership import Origin, sent_hash
-from inferencekey_operator.plan import Create
-from inferencekey_operator.precedence import Precedence
-from inferencekey_operator.reconcile import Reconciler
-from inferencekey_operator.status import Creation
-from inferencekey_operator.store import Taken
-from inferencekey_operator.workload import FINALIZER, OnDrift, Workload
-from inferencekey_operator.world import AskedAgainError, check_decision
+from inferencekey_operator.plan.drift import declared_document
+from inferencekey_operator.plan.ownership import Origin, sent_hash
+from inferencekey_operator.plan.plan import Create
+from inferencekey_operator.reconcile.context import RequeueAfter, check_decision
+from inferencekey_operator.reconcile.creation import create, on_record
+from inferencekey_operator.reconcile.ensure import Reconciler
+from inferencekey_operator.reconcile.observe import Observed
 from unit.builders import IDENTITY, NOW, a_workload, agreed, annotated, redeclared
 from unit.invariants import check_status
 from unit.place import Place, a_place, body_of
@@ -38,7 +38,7 @@ class Replica:
     """A process that is about to create; the platform has nothing yet."""
 
     def __init__(self, place: Place, workload: Workload | None = None) -> None:
-        self.place, self.world = place, place.world
+        self.place, self.context = place, place.context
         self.platform, self.did = place.platform, place.did
         self.platform.rows.clear()
         self.platform.date = NOW
@@ -71,14 +71,14 @@ class Replica:
         await roster.look(self.memory.seen)
         declared = declared_document(self.now)
         observed = Observed(IDENTITY, roster, OnDrift.RECONCILE, declared, None, Origin.FOUND)
-        _, answer = await create(self.world, self.now, observed, Create(declared, again=again))
+        _, answer = await create(self.context, self.now, observed, Create(declared, again=again))
         return answer
 
     async def fails(self) -> OperatorError:
         """A creation that an error ends, and the report of it."""
         with pytest.raises(OperatorError) as caught:
             await self.creates()
-        await Reconciler(self.world).report_failure(self.now, caught.value)
+        await Reconciler(self.context).report_failure(self.now, caught.value)
         return caught.value
 
 
@@ -96,7 +96,7 @@ async def test_the_record_comes_before_the_post() -> None:
     status = replica.now.status
     assert status.creation == Creation(time=NOW, sent=sent_hash(declared_document(replica.workload)))
     assert [getattr(status, name) for name in PINS] == [IDENTITY.platform_url, IDENTITY.project, IDENTITY.slug]
-    assert status.operator == replica.place.world.installations._me
+    assert status.operator == replica.place.context.installations._me
     check_status(status.to_wire())
     assert (replica.memory.made, replica.memory.posted, replica.memory.uncertain_since) == (answer.id, True, None)
 
@@ -190,7 +190,7 @@ async def test_trouble_that_passes_keeps_the_record() -> None:
     assert replica.now.status.creation is not None
     assert replica.now.has_finalizer
     assert replica.memory.void
-    assert not on_record(replica.world, replica.now)
+    assert not on_record(replica.context, replica.now)
 
 
 @virtual
@@ -201,7 +201,7 @@ async def test_a_lost_answer_leaves_the_record() -> None:
 
     await replica.fails()
 
-    assert on_record(replica.world, replica.now)
+    assert on_record(replica.context, replica.now)
     assert (replica.memory.void, replica.memory.posted) == (False, True)
     assert replica.memory.uncertain_since == pytest.approx(now(), abs=1.0)
     assert replica.now.has_finalizer
@@ -244,7 +244,7 @@ async def test_a_change_before_the_record_stops_it(change: Callable[[Replica], N
         return body
 
     replica.place.kubernetes.add_finalizer = add_finalizer  # type: ignore[method-assign]
-    with pytest.raises(AskedAgainError):
+    with pytest.raises(RequeueAfter):
         await replica.creates()
 
     assert replica.did == ["add finalizer"]
@@ -264,12 +264,12 @@ async def test_a_change_after_the_record_stops_it_too(change: Callable[[Replica]
         return await real(token, project, body)
 
     replica.platform.create = post  # type: ignore[method-assign]
-    with pytest.raises(AskedAgainError):
+    with pytest.raises(RequeueAfter):
         await replica.creates()
 
     assert replica.did == ["add finalizer", "status"]
     assert replica.memory.void
-    assert not on_record(replica.world, replica.now)
+    assert not on_record(replica.context, replica.now)
 
 
 # -- several replicas ----------------------------------------------------------------------------------------------
@@ -280,8 +280,8 @@ class Watched:
 
     def __init__(self, replica: Replica, *, knows: bool = True, rival_is_first: bool = False) -> None:
         self._replica, self._knows, self._rival_is_first = replica, knows, rival_is_first
-        replica.world = replace(replica.world, precedence=cast(Precedence, self))
-        replica.world.claims.stake(replica.workload.key, IDENTITY, lambda: True)
+        replica.context = replace(replica.context, precedence=cast(Precedence, self))
+        replica.context.claims.stake(replica.workload.key, IDENTITY, lambda: True)
 
     async def knows_all_before(self, workload: Workload) -> bool:
         """Whether it got as far as the record."""
@@ -290,7 +290,7 @@ class Watched:
         if self._rival_is_first:
             rival = agreed(a_workload(namespace="team-b", uid="rival"), workload_id="wl_9")
             self._replica.place.stands(rival)
-            self._replica.world.claims.stake(RIVAL, IDENTITY, lambda: True)
+            self._replica.context.claims.stake(RIVAL, IDENTITY, lambda: True)
         return self._knows
 
 
@@ -310,7 +310,7 @@ async def test_the_second_one_takes_its_record_back(knows: bool, rival_is_first:
     replica = await Replica.ready()
     Watched(replica, knows=knows, rival_is_first=rival_is_first)
 
-    with pytest.raises(AskedAgainError if not knows else ConfigurationError):
+    with pytest.raises(RequeueAfter if not knows else ConfigurationError):
         await replica.creates()
 
     assert replica.did == ["add finalizer", "status", "wait", "status", "remove finalizer"]
@@ -490,7 +490,7 @@ async def test_a_record_of_a_former_process_stays(knows: bool, rival_is_first: b
     replica.stands(replace(replica.now, finalizers=(FINALIZER,), status=pinned))
     Watched(replica, knows=knows, rival_is_first=rival_is_first)
 
-    with pytest.raises(AskedAgainError if not knows else ConfigurationError):
+    with pytest.raises(RequeueAfter if not knows else ConfigurationError):
         await replica.creates()
 
     assert replica.did == ["exists", "wait"]

@@ -11,7 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferencekey_operator.credentials import (
+from inferencekey_operator.api.status import EndpointStatus
+from inferencekey_operator.api.workload import TokenSecretRef, WorkloadStatus
+from inferencekey_operator.errors import Actor, ConfigurationError, OperatorError, PlatformFailure, Reason
+from inferencekey_operator.plan.credentials import (
     Allowed,
     Credential,
     credential,
@@ -21,11 +24,8 @@ from inferencekey_operator.credentials import (
     refuse_secrets,
     with_remedy,
 )
-from inferencekey_operator.drift import declared_document
-from inferencekey_operator.errors import Actor, ConfigurationError, OperatorError, PlatformFailure, Reason
-from inferencekey_operator.plan import Identity
-from inferencekey_operator.status import EndpointStatus
-from inferencekey_operator.workload import TokenSecretRef, WorkloadStatus
+from inferencekey_operator.plan.drift import declared_document
+from inferencekey_operator.plan.plan import Identity
 from unit.builders import IDENTITY, PLATFORM, SECRET_HALF, TOKEN, a_workload, agreed
 
 ALLOWED = Allowed(PLATFORM, ("inferencekey",), ("https://eu.inferencekey.com",))

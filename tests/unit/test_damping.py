@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inferencekey_operator.damping import AT_ONCE, MOST_KEPT, QUIET, WAITS, Damper
+from inferencekey_operator.controller.damping import AT_ONCE, MOST_KEPT, QUIET, WAITS, Damper
 from unit.virtual_time import virtual
 
 LONGEST = WAITS[-1]

@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from inferencekey_operator.cluster import ClusterError
-from inferencekey_operator.deletion import Deletion, was_abandoned
+from inferencekey_operator.api.status import Creation
+from inferencekey_operator.api.workload import FINALIZER, Workload
+from inferencekey_operator.cache.workloads import Memory
+from inferencekey_operator.election.leader import LeadershipLostError
 from inferencekey_operator.errors import OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.client import Deleted
-from inferencekey_operator.leader import LeadershipLostError
-from inferencekey_operator.ownership import sent_hash
-from inferencekey_operator.status import Creation
-from inferencekey_operator.store import Memory
-from inferencekey_operator.workload import FINALIZER, Workload
-from inferencekey_operator.world import AskedAgainError, check_decision
+from inferencekey_operator.kube.errors import ClusterError
+from inferencekey_operator.plan.ownership import sent_hash
+from inferencekey_operator.reconcile.context import RequeueAfter, check_decision
+from inferencekey_operator.reconcile.deletion import Deletion, was_abandoned
 from unit.builders import IDENTITY, NOW, PLATFORM, a_workload, agreed
 from unit.place import Place, a_place
 from unit.scripted_platform import DOWN, LOST, now, row
@@ -46,14 +46,14 @@ class End:
         self.platform = place.platform
         self.refused: list[OperatorError] = []
         self.count = 0
-        self._deletion = Deletion(place.world)
+        self._deletion = Deletion(place.context)
 
     @classmethod
     async def of(cls, workload: Workload, *, since_the_term: float = 100.0, **settings: Any) -> End:
         """With a platform that has the workload, in a process that has led for a while."""
         place = await a_place(create_settle=SETTLE, interval=INTERVAL, **settings)
         place.platform.rows["support-bot"] = row("support-bot", **MADE, created_at=NOW + timedelta(seconds=3))
-        place.world.terms.of_shard[0].began = now() - since_the_term
+        place.context.terms.of_shard[0].began = now() - since_the_term
         if workload.vanished:
             place.store.keep_the_vanished(workload, Memory(now(), guarded=True))
         else:
@@ -71,7 +71,7 @@ class End:
                 return None
             try:
                 return await self._deletion.carry_out(workload)
-            except AskedAgainError as later:
+            except RequeueAfter as later:
                 await asyncio.sleep(later.seconds)
             except OperatorError as error:
                 self.refused.append(error)
@@ -225,8 +225,8 @@ async def test_what_the_deletion_was_decided_for_has_to_stand() -> None:
     later = replace(stale, spec=replace(stale.spec, deletion_policy="Orphan"), generation=2, resource_version="101")
     end.place.stands(later)
 
-    with pytest.raises(AskedAgainError):
-        await Deletion(end.place.world)._send(stale, IDENTITY, end.place.roster(), ID)
+    with pytest.raises(RequeueAfter):
+        await Deletion(end.place.context)._send(stale, IDENTITY, end.place.roster(), ID)
     assert "delete" not in end.did
 
 
@@ -333,7 +333,7 @@ async def test_what_a_workload_made_that_vanished_is_deleted() -> None:
 async def test_what_vanished_gives_way_to_a_new_declaration() -> None:
     """Somebody declares the same by now, perhaps the same manifest again: nothing is deleted under their hands."""
     end = await End.of(vanished(**RECORDED))
-    end.place.world.claims.stake(a_workload().key, IDENTITY, lambda: False)
+    end.place.context.claims.stake(a_workload().key, IDENTITY, lambda: False)
     await end.comes()
     assert (end.did, end.there) == ([], ["support-bot"])
     assert end.place.store.vanished == ()

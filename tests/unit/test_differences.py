@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inferencekey_operator.drift import (
+from inferencekey_operator.api.status import AppliedField, DriftClass
+from inferencekey_operator.plan.drift import (
     COMPARED,
     applied_records,
     canonical,
@@ -22,7 +23,6 @@ from inferencekey_operator.drift import (
     leaves,
     users_name,
 )
-from inferencekey_operator.status import AppliedField, DriftClass
 from unit.builders import a_live, a_workload, answered
 
 SPEC_CHANGE, OUT_OF_BAND, BOTH = DriftClass.SPEC_CHANGE, DriftClass.OUT_OF_BAND, DriftClass.BOTH

@@ -20,18 +20,9 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from argocd import binaries
 from controlplane.pins import kubernetes_version
-from inferencekey_operator import conditions, drift, endpoint, health, metrics, probes, safeguards, settings
-from inferencekey_operator.errors import Actor, Reason
-from inferencekey_operator.gauges import MOST_PROJECTS, STATES
-from inferencekey_operator.inferencekey import roster
-from inferencekey_operator.inferencekey.wire import LiveWorkload
-from inferencekey_operator.metrics import Standing
-from inferencekey_operator.plan import decide
-from inferencekey_operator.reference import render as reference
-from inferencekey_operator.schema import crd
-from inferencekey_operator.shards import LAYOUT, WANTED_BY
-from inferencekey_operator.status import DriftClass
-from inferencekey_operator.workload import (
+from inferencekey_operator import metrics, settings
+from inferencekey_operator.api.status import DriftClass
+from inferencekey_operator.api.workload import (
     APPROVE_PLAN,
     FINALIZER,
     GROUP,
@@ -42,6 +33,18 @@ from inferencekey_operator.workload import (
     OnDrift,
     Workload,
 )
+from inferencekey_operator.app import health, probes
+from inferencekey_operator.app.gauges import MOST_PROJECTS, STATES
+from inferencekey_operator.crd.reference import render as reference
+from inferencekey_operator.crd.schema import crd
+from inferencekey_operator.election.shards import LAYOUT, WANTED_BY
+from inferencekey_operator.errors import Actor, Reason
+from inferencekey_operator.inferencekey import roster
+from inferencekey_operator.inferencekey.wire import LiveWorkload
+from inferencekey_operator.metrics import GaugeSpec
+from inferencekey_operator.plan import conditions, drift, endpoint
+from inferencekey_operator.plan.plan import decide
+from inferencekey_operator.reconcile import safeguards
 from inferencekey_simulator import settings as simulated
 from inferencekey_simulator.__main__ import parser as simulator_parser
 from inferencekey_simulator.faults import Fault
@@ -136,13 +139,13 @@ def test_annotations_exist() -> None:
 def test_every_metric_is_described() -> None:
     """The table of metrics has those that /metrics has, with their labels."""
     happens = {_with_labels(each) for each in vars(metrics).values() if isinstance(each, MetricWrapperBase)}
-    stands = {_with_labels(each) for each in vars(metrics).values() if isinstance(each, Standing)}
+    stands = {_with_labels(each) for each in vars(metrics).values() if isinstance(each, GaugeSpec)}
     assert {code(row[0])[0] for row in METRICS.table("What happens")} == happens
     assert {code(row[0])[0] for row in METRICS.table("What stands")} == stands
 
 
-def _with_labels(metric: MetricWrapperBase | Standing) -> str:
-    if isinstance(metric, Standing):
+def _with_labels(metric: MetricWrapperBase | GaugeSpec) -> str:
+    if isinstance(metric, GaugeSpec):
         name, labels = metric.name, metric.labels
     else:
         name = metric._name + ("_total" if metric._type == "counter" else "")
@@ -396,12 +399,22 @@ def test_numbers_are_those_of_the_code(name: str, words: str) -> None:
 # -- the house ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_map_has_every_module() -> None:
-    """ARCHITECTURE's tree names each module of the operator once, and none that is gone."""
+def test_the_map_has_every_package() -> None:
+    """ARCHITECTURE's tree names each package and each module at the operator's top once, and none that is gone."""
     tree = next(block.text for block in ARCHITECTURE.blocks if "inferencekey_operator/" in block.text)
     package = ROOT / "operator/inferencekey_operator"
-    modules = [path.name for path in package.rglob("*.py") if path.name != "__init__.py"]
-    assert sorted(re.findall(r"(\w+\.py) ", tree)) == sorted(modules)
+    names = [path.name for path in package.glob("*.py") if path.name != "__init__.py"]
+    names += [f"{path.parent.name}/" for path in package.glob("*/__init__.py")]
+    assert sorted(re.findall(r"^    (\w+(?:\.py|/)) ", tree, re.MULTILINE)) == sorted(names)
+
+
+def test_each_package_says_what_it_decides() -> None:
+    """And what it must not know, in its `__init__.py`, which holds nothing else."""
+    for init in (ROOT / "operator/inferencekey_operator").glob("*/__init__.py"):
+        text = init.read_text(encoding="utf-8")
+        assert text.startswith('"""'), init
+        assert re.search("[Dd]ecides", text), init
+        assert text.rstrip().endswith('"""'), init
 
 
 def test_the_map_has_every_folder() -> None:

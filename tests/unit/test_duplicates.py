@@ -10,15 +10,20 @@ from typing import Any
 
 import pytest
 
-from inferencekey_operator.access import reach
-from inferencekey_operator.cluster import ClusterError
-from inferencekey_operator.duplicates import announce_duplicates, delete_for_sure, duplicate_of, remove_duplicate
+from inferencekey_operator.api.status import Creation
+from inferencekey_operator.api.workload import Workload
 from inferencekey_operator.errors import OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.client import Deleted, ListAnswer
-from inferencekey_operator.ownership import sent_hash
-from inferencekey_operator.status import Creation
-from inferencekey_operator.workload import Workload
-from inferencekey_operator.world import AskedAgainError
+from inferencekey_operator.kube.errors import ClusterError
+from inferencekey_operator.plan.ownership import sent_hash
+from inferencekey_operator.reconcile.access import reach
+from inferencekey_operator.reconcile.context import RequeueAfter
+from inferencekey_operator.reconcile.duplicates import (
+    announce_duplicates,
+    delete_for_sure,
+    duplicate_of,
+    remove_duplicate,
+)
 from unit.builders import IDENTITY, NOW, a_workload
 from unit.place import Place, a_place
 from unit.scripted_platform import LOST, now, row
@@ -33,7 +38,7 @@ RECORD = Creation(time=NOW, sent=sent_hash(MADE))
 async def with_a_duplicate(*, since_the_term: float = 100.0) -> tuple[Place, Workload]:
     """The platform has a second workload, and the status of the Workload has its id."""
     place = await a_place(create_settle=SETTLE)
-    place.world.terms.of_shard[0].began = now() - since_the_term
+    place.context.terms.of_shard[0].began = now() - since_the_term
     place.platform.rows["support-bot-1"] = row("support-bot-1", **MADE)
     workload = replace(a_workload(), status=replace(a_workload().status, duplicate_workload_id=DUPLICATE))
     place.stands(workload)
@@ -51,14 +56,14 @@ class Attempts:
 
     async def run(self) -> Deleted:
         """What it came to."""
-        world = self._place.world
+        context = self._place.context
         while True:
             self.count += 1
             assert self.count < 20, "the key comes back too often"
             try:
-                _, roster = await reach(world, self._workload)
-                return await delete_for_sure(world, self._workload, roster, DUPLICATE)
-            except AskedAgainError as later:
+                _, roster = await reach(context, self._workload)
+                return await delete_for_sure(context, self._workload, roster, DUPLICATE)
+            except RequeueAfter as later:
                 await asyncio.sleep(later.seconds)
             except PlatformFailure as error:
                 self.refused.append(error)
@@ -190,16 +195,16 @@ async def test_a_duplicate_is_recorded_before_it_is_deleted() -> None:
     workload = replace(a_workload(), status=replace(a_workload().status, creation=RECORD))
     place.stands(workload)
     place.memory(workload).duplicate = DUPLICATE
-    _, roster = await reach(place.world, workload)
+    _, roster = await reach(place.context, workload)
 
-    workload = await remove_duplicate(place.world, workload, roster)
+    workload = await remove_duplicate(place.context, workload, roster)
 
     assert place.did == ["status", "delete", "status"]
     assert [patch.get("duplicateWorkloadId") for patch in place.kubernetes.patches] == [DUPLICATE, None]
     assert place.kubernetes.patches[0]["creation"] is None
-    assert duplicate_of(place.world, workload) is None
+    assert duplicate_of(place.context, workload) is None
     assert [reason for reason, _ in place.events.of_workloads] == [Reason.DUPLICATE_WORKLOAD]
-    assert await remove_duplicate(place.world, workload, roster) == workload
+    assert await remove_duplicate(place.context, workload, roster) == workload
     assert len(place.did) == 3
 
 
@@ -210,21 +215,21 @@ async def test_a_duplicate_whose_record_is_refused_is_deleted_all_the_same() -> 
     workload = place.now_stands(a_workload())
     place.memory(workload).duplicate = DUPLICATE
     place.kubernetes.fails = [ClusterError(503, "not now")]
-    _, roster = await reach(place.world, workload)
+    _, roster = await reach(place.context, workload)
 
-    await remove_duplicate(place.world, workload, roster)
+    await remove_duplicate(place.context, workload, roster)
 
     assert place.did == ["status", "delete"]
-    assert duplicate_of(place.world, workload) is None
+    assert duplicate_of(place.context, workload) is None
 
 
 @virtual
 async def test_a_duplicate_of_a_former_process_is_deleted() -> None:
     """Nothing is remembered, and the status has its id: no further record is needed."""
     place, workload = await with_a_duplicate()
-    _, roster = await reach(place.world, workload)
+    _, roster = await reach(place.context, workload)
 
-    workload = await remove_duplicate(place.world, workload, roster)
+    workload = await remove_duplicate(place.context, workload, roster)
 
     assert place.did == ["delete", "status"]
     assert workload.status.duplicate_workload_id is None
@@ -253,7 +258,7 @@ async def test_what_may_be_a_duplicate_is_announced(why: str, changes: dict[str,
     await roster.look()
 
     for _ in range(3):
-        announce_duplicates(place.world, workload, IDENTITY, roster, RECORD)
+        announce_duplicates(place.context, workload, IDENTITY, roster, RECORD)
 
     assert len(place.events.warnings) == (1 if announced else 0), why
     assert all("support-bot-7" in note for note in place.events.warnings)
@@ -267,10 +272,10 @@ async def test_what_another_workload_declares_is_no_duplicate() -> None:
     place.platform.rows["support-bot-7"] = row("support-bot-7", **MADE)
     seven = a_workload(name="seven", uid="uid-of-seven")
     place.stands(seven)
-    place.world.claims.stake(seven.key, replace(IDENTITY, slug="support-bot-7"), lambda: False)
+    place.context.claims.stake(seven.key, replace(IDENTITY, slug="support-bot-7"), lambda: False)
     roster = place.roster()
     await roster.look()
 
-    announce_duplicates(place.world, place.now_stands(a_workload()), IDENTITY, roster, RECORD)
+    announce_duplicates(place.context, place.now_stands(a_workload()), IDENTITY, roster, RECORD)
 
     assert place.events.warnings == []

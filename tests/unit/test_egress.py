@@ -13,11 +13,12 @@ import pytest
 
 from controlplane.certificates import Authority
 from inferencekey_operator.errors import PlatformFailure, Reason
-from inferencekey_operator.inferencekey.client import PlatformClient, open_http
+from inferencekey_operator.inferencekey.calls import open_http
+from inferencekey_operator.inferencekey.client import PlatformClient
 from inferencekey_operator.inferencekey.egress import Egress
-from inferencekey_operator.proxies import Proxies
-from inferencekey_operator.trust import Trust
-from inferencekey_operator.variables import VariableError
+from inferencekey_operator.network.proxies import Proxies
+from inferencekey_operator.network.trust import Trust
+from inferencekey_operator.network.variables import VariableError
 from unit.raw_server import RawServer, raw_server, response, sends
 
 SECRET = "0123456789abcdef" * 4
@@ -140,7 +141,7 @@ async def test_a_bundle_that_breaks_is_reported_once_and_the_old_one_stays(
 ) -> None:
     """Half a file is no reason to trust nobody; what comes after it counts again, also that an authority went."""
     ours, other = Authority(), Authority()
-    monkeypatch.setattr("inferencekey_operator.trust.LOOK_EVERY", 0.0)
+    monkeypatch.setattr("inferencekey_operator.network.trust.LOOK_EVERY", 0.0)
     bundle = Bundle(tmp_path / "ca.crt", ours)
     async with platform_of(ours, tmp_path) as server, open_http(egress=bundle.egress) as lines:
         client = PlatformClient(server.url, lines)

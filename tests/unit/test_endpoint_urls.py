@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from inferencekey_operator.endpoint import config_map, config_map_name, data
-from inferencekey_operator.plan import Identity
-from inferencekey_operator.workload import EndpointSpec, TaskType
+from inferencekey_operator.api.workload import EndpointSpec, TaskType
+from inferencekey_operator.plan.endpoint import config_map, config_map_name, data
+from inferencekey_operator.plan.plan import Identity
 from unit.builders import IDENTITY, PLATFORM, SECRET_HALF, a_live, a_workload
 
 ASYNC_ONLY = {"reranker", "classification", "reward"}

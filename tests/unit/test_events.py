@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from inferencekey_operator import events
 from inferencekey_operator.errors import Reason
-from inferencekey_operator.events import Recorder
+from inferencekey_operator.kube import recorder as events
+from inferencekey_operator.kube.recorder import Recorder
 from unit.builders import a_workload
 from unit.raw_cluster import answering
 from unit.raw_server import Script, response, sends

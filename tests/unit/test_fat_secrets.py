@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferencekey_operator.cluster import Body, Cluster
-from inferencekey_operator.credentials import TOO_LONG, Allowed, credential
-from inferencekey_operator.endpoint import KEYS, data
+from inferencekey_operator.api.keys import Key
+from inferencekey_operator.api.workload import TaskType, TokenSecretRef
+from inferencekey_operator.cache.informers import MOST_ADDED_KEYS, MOST_OF_A_SECRET, Secrets, in_use, own_config_map
 from inferencekey_operator.errors import ConfigurationError, Reason
-from inferencekey_operator.keys import Key
-from inferencekey_operator.watches import MOST_ADDED_KEYS, MOST_OF_A_SECRET, Secrets, in_use, own_config_map
-from inferencekey_operator.workload import TaskType, TokenSecretRef
+from inferencekey_operator.kube.client import Cluster
+from inferencekey_operator.kube.reading import Body
+from inferencekey_operator.plan.credentials import TOO_LONG, Allowed, credential
+from inferencekey_operator.plan.endpoint import KEYS, data
 from unit.builders import IDENTITY, PLATFORM, TOKEN, a_live, a_workload
 from unit.place import SECRET, a_place
 from unit.virtual_time import virtual

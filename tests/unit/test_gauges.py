@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from inferencekey_operator import conditions
-from inferencekey_operator.conditions import Report
+from inferencekey_operator.api.status import Condition, Drift
+from inferencekey_operator.api.workload import Workload, WorkloadStatus
+from inferencekey_operator.app.gauges import MOST_PROJECTS, _capped, state
 from inferencekey_operator.errors import OperatorError, Reason
-from inferencekey_operator.gauges import MOST_PROJECTS, _capped, state
-from inferencekey_operator.status import Condition, Drift
-from inferencekey_operator.workload import Workload, WorkloadStatus
+from inferencekey_operator.plan import conditions
+from inferencekey_operator.plan.conditions import Report
 from unit.builders import LATER, NOW, a_workload, at_rest
 
 

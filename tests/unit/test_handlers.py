@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inferencekey_operator.handlers import settings
+from inferencekey_operator.controller.handlers import settings
 
 DEAF = 5.0
 """Seconds that an operator may not hear of an edit after the API server is back."""

@@ -9,14 +9,15 @@ from typing import Any, cast
 import aiohttp
 from aiohttp.base_protocol import BaseProtocol
 
-from inferencekey_operator.cluster import Cluster
-from inferencekey_operator.controller import Controller
-from inferencekey_operator.health import DEAF, LEASE_UNSEEN, STUCK, Health, Verdict
-from inferencekey_operator.keys import Key
-from inferencekey_operator.leader import Leader
-from inferencekey_operator.leadership import Leadership
-from inferencekey_operator.pulse import Pulse
+from inferencekey_operator.api.keys import Key
+from inferencekey_operator.app.health import DEAF, LEASE_UNSEEN, STUCK, Health, Verdict
+from inferencekey_operator.controller.controller import Controller
+from inferencekey_operator.election.leader import Leader
+from inferencekey_operator.election.leadership import Leadership
+from inferencekey_operator.kube.client import Cluster
+from inferencekey_operator.kube.watch_activity import Pulse
 from inferencekey_operator.settings import Settings
+from unit.elections import no_workloads
 from unit.virtual_time import virtual
 
 ROUND = 100.0
@@ -29,7 +30,7 @@ class Process:
         clock = asyncio.get_running_loop().time
         self.controller = Controller()
         self.pulse = Pulse(clock)
-        self.leadership = Leadership(cast(Cluster, None), self.controller, Settings())
+        self.leadership = Leadership(cast(Cluster, None), self.controller, Settings(), no_workloads)
         self.health = Health(self.controller, self.leadership, self.pulse, longest_round=ROUND)
         self.health.listed = True
         self.candidate = Leader(cast(Cluster, None), "here", identity="us", clock=clock)

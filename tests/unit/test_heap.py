@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from inferencekey_operator import heap
+from inferencekey_operator.app import memory as heap
 
 BLOCK, BLOCKS = 100 * 1024, 200
 
@@ -33,7 +33,7 @@ async def test_free_blocks_between_others_are_given_back() -> None:
     for block in blocks[::2]:
         libc.free(block)
     held = _resident()
-    tidying = asyncio.create_task(heap.give_back(pause=0.01))
+    tidying = asyncio.create_task(heap.trim_malloc(pause=0.01))
     await asyncio.sleep(0.1)
     tidying.cancel()
     assert held - _resident() > BLOCK * BLOCKS / 2**20 / 4
@@ -44,13 +44,13 @@ async def test_free_blocks_between_others_are_given_back() -> None:
 async def test_where_libc_cannot_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     """musl has no such function."""
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
-    await asyncio.wait_for(heap.give_back(pause=0.0), 60.0)
+    await asyncio.wait_for(heap.trim_malloc(pause=0.0), 60.0)
 
 
 async def test_a_connection_takes_no_more_than_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """asyncio's own buffer is four times as large; a Python that takes its size from elsewhere shows here."""
     monkeypatch.setattr(SSLProtocol, "max_size", SSLProtocol.max_size)
-    heap.take_less()
+    heap.shrink_tls_buffers()
     loop = asyncio.get_running_loop()
     protocol = SSLProtocol(loop, asyncio.Protocol(), ssl.create_default_context(), loop.create_future())
     assert len(protocol.get_buffer(1 << 20)) == heap.TLS_BUFFER

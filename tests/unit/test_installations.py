@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from inferencekey_operator.api.workload import Workload
+from inferencekey_operator.cache.installations import QUIET, Installations
 from inferencekey_operator.errors import Actor, OperatorError, Reason
-from inferencekey_operator.installations import QUIET, Installations
-from inferencekey_operator.workload import Workload
 from unit.builders import a_workload
 
 ME, OTHER = "one/inferencekey-operator", "two/inferencekey-operator"

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 
 from hostile.material import mutated
 from hostile.valid import METADATA, SPEC, STATUS
-from inferencekey_operator.cluster import PAGE_BYTES, Body
+from inferencekey_operator.api.workload import EXCESS, Workload
 from inferencekey_operator.errors import ConfigurationError, Reason
-from inferencekey_operator.intake import MOST_BYTES, read_event, read_page, read_workload, trimmed
-from inferencekey_operator.workload import EXCESS, Workload
+from inferencekey_operator.kube.intake import MOST_BYTES, read_event, read_page, read_workload, trimmed
+from inferencekey_operator.kube.reading import PAGE_BYTES, Body
 from unit.builders import a_workload
 from unit.place import a_place, body_of
 from unit.raw_cluster import answering

@@ -9,9 +9,9 @@ from itertools import product
 
 import pytest
 
+from inferencekey_operator.api.status import DriftClass
+from inferencekey_operator.api.workload import OnDrift, Workload
 from inferencekey_operator.errors import Reason
-from inferencekey_operator.status import DriftClass
-from inferencekey_operator.workload import OnDrift, Workload
 from unit import verdicts
 from unit.invariants import check_status
 from unit.kstatus import CURRENT, FAILED, IN_PROGRESS, TERMINATING, compute

@@ -17,8 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inferencekey_operator.cluster import Body, Cluster, ClusterError
-from inferencekey_operator.leader import Leader, LeadershipLostError
+from inferencekey_operator.election.leader import Leader, LeadershipLostError
+from inferencekey_operator.kube.client import Cluster
+from inferencekey_operator.kube.errors import ClusterError
+from inferencekey_operator.kube.reading import Body
 from unit.virtual_time import freezable, virtual
 
 MICRO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")

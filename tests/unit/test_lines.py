@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 import httpx
 import pytest
 
-from inferencekey_operator.inferencekey.lines import Lines
+from inferencekey_operator.inferencekey.connection_pool import ConnectionPool
 
 KEEP = 5.0
 
@@ -27,7 +27,7 @@ class Bench:
 
     def __init__(self, most: int, patience: float = 0.05, keep: float = KEEP) -> None:
         self.opened: list[httpx.AsyncClient] = []
-        self.lines = Lines(self.open, most=most, patience=patience, keep=keep)
+        self.lines = ConnectionPool(self.open, most=most, patience=patience, keep=keep)
 
     def open(self) -> httpx.AsyncClient:
         """One more."""

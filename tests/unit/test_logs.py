@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from inferencekey_operator.keys import Key
+from inferencekey_operator.api.keys import Key
 from inferencekey_operator.logs import about, formatter, unforeseen
 from unit.builders import SECRET_HALF, TOKEN
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferencekey_operator.merge_patch import merge_patch
+from inferencekey_operator.kube.merge_patch import merge_patch
 
 SCALARS = st.booleans() | st.integers(-2, 2) | st.sampled_from([0.5, 1.0]) | st.text("ab", max_size=2)
 KEYS = st.sampled_from("abc")

@@ -8,21 +8,21 @@ from typing import Any
 
 import pytest
 
-from inferencekey_operator import conditions
-from inferencekey_operator.conditions import Report
+from inferencekey_operator.api.status import Creation, HandledApproval
+from inferencekey_operator.api.workload import FINALIZER, OnDrift, TokenSecretRef, Workload
 from inferencekey_operator.errors import ConfigurationError, PlatformFailure, Reason
-from inferencekey_operator.observe import (
+from inferencekey_operator.plan import conditions
+from inferencekey_operator.plan.conditions import Report
+from inferencekey_operator.plan.ownership import Origin, sent_hash
+from inferencekey_operator.reconcile.context import RequeueAfter
+from inferencekey_operator.reconcile.observe import (
     drift_policy,
     find,
     refuse_rivals,
     settled,
     stake,
 )
-from inferencekey_operator.ownership import Origin, sent_hash
-from inferencekey_operator.safeguards import deny, look_requested
-from inferencekey_operator.status import Creation, HandledApproval
-from inferencekey_operator.workload import FINALIZER, OnDrift, TokenSecretRef, Workload
-from inferencekey_operator.world import AskedAgainError
+from inferencekey_operator.reconcile.safeguards import look_requested, recheck_absence
 from unit.builders import (
     IDENTITY,
     NOW,
@@ -63,7 +63,7 @@ def test_which_policy(own: str | None, namespace: str | None, default: OnDrift, 
             place.namespaces["team-a"] = namespace
         workload = annotated(a_workload(), on_drift=own) if own else a_workload()
 
-        assert drift_policy(place.world, workload) is policy
+        assert drift_policy(place.context, workload) is policy
         assert (await place.look(workload)).policy is policy
 
     check()
@@ -129,7 +129,7 @@ def test_what_stands_in_the_way_costs_no_call(reason: Reason, workload: Workload
 
         assert caught.value.reason is reason
         assert place.lists == 1
-        assert list(place.world.rosters) == []
+        assert list(place.context.rosters) == []
 
     check()
 
@@ -160,7 +160,7 @@ async def test_a_look() -> None:
     assert seen.identity == IDENTITY
     assert seen.declared["model_name"] == "llama-3"
     assert (seen.live, seen.known) == (row("support-bot"), False)
-    assert place.world.rosters.of(a_workload().key) is seen.roster
+    assert place.context.rosters.of(a_workload().key) is seen.roster
     assert place.secrets.last_good("team-a", "inferencekey", "INFERENCEKEY_SDK_TOKEN", "prod") == SECRET
 
 
@@ -175,14 +175,14 @@ async def test_a_token_that_was_refused_is_not_kept() -> None:
     """Only what the platform accepted may serve a deletion later; and it proves no claim."""
     place = await a_place()
     place.stands(OLDER, YOUNGER)
-    stake(place.world, YOUNGER)
+    stake(place.context, YOUNGER)
     place.platform.down = REJECTED
 
     with pytest.raises(PlatformFailure):
         await place.look(OLDER)
 
     assert place.secrets.last_good("team-a", "inferencekey", "INFERENCEKEY_SDK_TOKEN", "prod") is None
-    refuse_rivals(place.world, YOUNGER, IDENTITY)
+    refuse_rivals(place.context, YOUNGER, IDENTITY)
 
 
 # -- whose slug it is ----------------------------------------------------------------------------------------------
@@ -214,17 +214,17 @@ async def test_the_slug_of_another_workload() -> None:
 async def test_a_claim_is_staked_before_the_first_look() -> None:
     """As soon as the Secret says who it is; it counts from the moment at which the platform accepts the token."""
     place = await two_claimants()
-    stake(place.world, OLDER)
-    stake(place.world, YOUNGER)
-    assert set(place.world.claims.holders(PLATFORM, "prod", ["support-bot"])) == {OLDER.key, YOUNGER.key}
+    stake(place.context, OLDER)
+    stake(place.context, YOUNGER)
+    assert set(place.context.claims.holders(PLATFORM, "prod", ["support-bot"])) == {OLDER.key, YOUNGER.key}
     assert place.lists == 0
-    refuse_rivals(place.world, YOUNGER, IDENTITY)
+    refuse_rivals(place.context, YOUNGER, IDENTITY)
 
-    await place.world.rosters.use("somebody else with this token", PLATFORM, "prod", TOKEN).look()
+    await place.context.rosters.use("somebody else with this token", PLATFORM, "prod", TOKEN).look()
 
     with pytest.raises(ConfigurationError, match="belongs to Workload team-a/support-bot"):
-        refuse_rivals(place.world, YOUNGER, IDENTITY)
-    refuse_rivals(place.world, OLDER, IDENTITY)
+        refuse_rivals(place.context, YOUNGER, IDENTITY)
+    refuse_rivals(place.context, OLDER, IDENTITY)
 
 
 @virtual
@@ -232,11 +232,11 @@ async def test_a_junk_token_squats_nothing() -> None:
     """The older one's claim stands, and stops nobody, until its Secret holds a token that was accepted."""
     place = await two_claimants()
     place.put(SECRET | {"INFERENCEKEY_SDK_TOKEN": TOKEN.replace("a1", "b1")})
-    stake(place.world, OLDER)
+    stake(place.context, OLDER)
     assert (await place.look(YOUNGER)).identity == IDENTITY
 
     place.put(SECRET)
-    stake(place.world, OLDER)
+    stake(place.context, OLDER)
 
     with pytest.raises(ConfigurationError, match="belongs to Workload team-a/support-bot"):
         await place.look(YOUNGER)
@@ -253,11 +253,11 @@ async def test_what_becomes_of_a_rival_during_a_look_counts() -> None:
     place.stands(begun)
 
     with pytest.raises(ConfigurationError, match="belongs to Workload team-b/support-bot"):
-        refuse_rivals(place.world, OLDER, IDENTITY)
+        refuse_rivals(place.context, OLDER, IDENTITY)
     place.stands(replace(agreed(OLDER), resource_version="102"))
-    refuse_rivals(place.world, OLDER, IDENTITY)
+    refuse_rivals(place.context, OLDER, IDENTITY)
     with pytest.raises(ConfigurationError, match="belongs to Workload team-a/support-bot"):
-        refuse_rivals(place.world, begun, IDENTITY)
+        refuse_rivals(place.context, begun, IDENTITY)
 
 
 @pytest.mark.parametrize("secret", [None, SECRET | {"INFERENCEKEY_SDK_TOKEN": "x"}, {"INFERENCEKEY_SDK_TOKEN": TOKEN}])
@@ -283,11 +283,11 @@ def test_an_identity_that_cannot_be_known(
             place.put(secret)
         await place.look(YOUNGER)
 
-        stake(place.world, workload)
+        stake(place.context, workload)
 
-        holders = set(place.world.claims.holders(PLATFORM, "prod", ["support-bot"]))
+        holders = set(place.context.claims.holders(PLATFORM, "prod", ["support-bot"]))
         assert holders == {YOUNGER.key} | ({OLDER.key} if claims else set()), why
-        assert place.world.claims.rival(YOUNGER.key) == (OLDER.key if counts else None), why
+        assert place.context.claims.rival(YOUNGER.key) == (OLDER.key if counts else None), why
 
     check()
 
@@ -296,15 +296,15 @@ def test_an_identity_that_cannot_be_known(
 async def test_who_claims_another_slug_frees_the_one_it_had() -> None:
     """The Secret names another project by now: whoever waited is told, once."""
     place = await two_claimants()
-    stake(place.world, OLDER)
-    stake(place.world, YOUNGER)
+    stake(place.context, OLDER)
+    stake(place.context, YOUNGER)
     assert place.freed == []
 
     place.put(SECRET | {"INFERENCEKEY_PROJECT": "staging"})
-    stake(place.world, OLDER)
+    stake(place.context, OLDER)
 
     assert place.freed == [YOUNGER.key]
-    assert list(place.world.claims.holders(PLATFORM, "staging", ["support-bot"])) == [OLDER.key]
+    assert list(place.context.claims.holders(PLATFORM, "staging", ["support-bot"])) == [OLDER.key]
 
 
 # -- whose row it is -----------------------------------------------------------------------------------------------
@@ -346,7 +346,7 @@ def test_whose_row_it_is(
             workload = a_workload(finalizers=finalizers)
             workload = replace(workload, status=replace(workload.status, **status))
 
-            found, whose = find(place.world, workload, IDENTITY, roster)
+            found, whose = find(place.context, workload, IDENTITY, roster)
 
             assert (found and found.id, whose) == (expected, origin), why
 
@@ -359,11 +359,11 @@ async def test_a_record_that_made_nothing_proves_nothing() -> None:
     place = await a_place()
     roster = await listed(place, [{}])
     workload = replace(a_workload(), status=replace(a_workload().status, creation=RECORD))
-    assert find(place.world, workload, IDENTITY, roster)[1] is Origin.OURS
+    assert find(place.context, workload, IDENTITY, roster)[1] is Origin.OURS
 
     place.memory(workload).void = True
 
-    assert find(place.world, workload, IDENTITY, roster)[1] is Origin.FOUND
+    assert find(place.context, workload, IDENTITY, roster)[1] is Origin.FOUND
 
 
 @pytest.mark.parametrize(
@@ -380,7 +380,7 @@ async def test_a_recorded_workload_that_moved(row: dict[str, Any], words: str) -
     roster = await listed(place, [row, {"id": "wl_2"}] if "slug" in row else [row])
 
     with pytest.raises(ConfigurationError, match=words) as caught:
-        find(place.world, agreed(a_workload()), IDENTITY, roster)
+        find(place.context, agreed(a_workload()), IDENTITY, roster)
 
     assert caught.value.reason is Reason.IDENTITY_CHANGED
 
@@ -420,7 +420,7 @@ def test_how_new_a_list_must_be(why: str, workload: Workload, lists: int) -> Non
         await place.look(REST)
         before = place.lists
         await asyncio.sleep(5)
-        place.world.store.memory(workload.key).seen = now() - 1e-9
+        place.context.store.memory(workload.key).seen = now() - 1e-9
 
         await place.look(workload)
 
@@ -499,16 +499,16 @@ async def test_a_row_that_the_platform_denies() -> None:
     place = await a_place()
     seen = await place.look(REST)
     await asyncio.sleep(5)
-    memory = place.world.store.memory(REST.key)
+    memory = place.context.store.memory(REST.key)
 
-    with pytest.raises(AskedAgainError):
-        deny(memory, seen.roster)
+    with pytest.raises(RequeueAfter):
+        recheck_absence(memory, seen.roster)
     await asyncio.sleep(0.001)
     again = await place.look(REST)
     assert place.lists == 2
 
     with pytest.raises(PlatformFailure) as caught:
-        deny(memory, again.roster)
+        recheck_absence(memory, again.roster)
     assert caught.value.reason is Reason.PLATFORM_ERROR
 
 

@@ -27,7 +27,7 @@ def _run(program: str) -> list[str]:
 
 def test_the_clients_synchronous_half_is_not_imported() -> None:
     """It is a tenth of the memory, and nobody calls it; kopf too, which knows its objects, does not bring it in."""
-    imported = set(_run("import inferencekey_operator.process, sys; print(*sys.modules)"))
+    imported = set(_run("import inferencekey_operator.app.process, sys; print(*sys.modules)"))
     assert {"kopf", "kubernetes.aio.client.rest"} <= imported
     assert not imported & UNUSED
 
@@ -35,10 +35,10 @@ def test_the_clients_synchronous_half_is_not_imported() -> None:
 @pytest.mark.parametrize(
     "program",
     [
-        "import inferencekey_operator.official; import kubernetes.aio; print(kubernetes.aio.client.V1Pod.__name__)",
-        "import inferencekey_operator.official; from kubernetes.client import V1Pod; print(V1Pod.__name__)",
-        "import kubernetes; import inferencekey_operator.official; print(kubernetes.client.V1Pod.__name__)",
-        "from kubernetes.aio import client; import inferencekey_operator.official as o; print(o.client.V1Pod.__name__)",
+        "import inferencekey_operator.kube.official; import kubernetes.aio as k; print(k.client.V1Pod.__name__)",
+        "import inferencekey_operator.kube.official; from kubernetes.client import V1Pod; print(V1Pod.__name__)",
+        "import kubernetes; import inferencekey_operator.kube.official; print(kubernetes.client.V1Pod.__name__)",
+        "import kubernetes.aio; from inferencekey_operator.kube import official; print(official.client.V1Pod.__name__)",
     ],
 )
 def test_whatever_is_in_it_is_found_before_and_after(program: str) -> None:

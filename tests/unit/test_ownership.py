@@ -10,9 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inferencekey_operator.api.status import Creation
 from inferencekey_operator.inferencekey import wire
-from inferencekey_operator.ownership import CLOCK_STEP, IN_TIME, Origin, may_be_younger, origin, resembles, sent_hash
-from inferencekey_operator.status import Creation
+from inferencekey_operator.inferencekey.listing import Reader
+from inferencekey_operator.plan.ownership import (
+    CLOCK_STEP,
+    IN_TIME,
+    Origin,
+    may_be_younger,
+    origin,
+    resembles,
+    sent_hash,
+)
 from unit.builders import NOW, a_live
 
 OURS, FOUND, DOUBT = Origin.OURS, Origin.FOUND, Origin.DOUBT
@@ -63,7 +72,7 @@ def test_origin(why: str, creation: Creation | None, row: wire.LiveWorkload, sen
 def test_a_time_that_says_nothing_is_no_age(text: object) -> None:
     """Without a zone, or a default of a database: the row is of unknown age, not older than the record."""
     row = {"id": "wl_1", "slug": "support-bot", "name": "support-bot", "backend": "vllm", "model_name": "llama-3"}
-    (read,) = wire.Reader().read(wire.json.dumps([{**row, "created_at": text}]).encode()).workloads
+    (read,) = Reader().read(wire.json.dumps([{**row, "created_at": text}]).encode()).workloads
     assert read.created_at is None
     assert origin(RECORD, read, lag=LAG) is OURS
 

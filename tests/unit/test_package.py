@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from inferencekey_operator.schema import crd
+from inferencekey_operator.crd.schema import crd
 
 ROOT = Path(__file__).parents[2]
 UV = Path(sys.executable).with_name("uv")

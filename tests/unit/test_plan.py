@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inferencekey_operator import conditions
-from inferencekey_operator.announcements import announce
-from inferencekey_operator.drift import compare, declared_document
+from inferencekey_operator.api.workload import HandledApproval, OnDrift, Workload
 from inferencekey_operator.errors import Actor, Reason
 from inferencekey_operator.inferencekey.wire import LiveWorkload
-from inferencekey_operator.plan import (
+from inferencekey_operator.plan import conditions
+from inferencekey_operator.plan.drift import compare, declared_document
+from inferencekey_operator.plan.events import announce
+from inferencekey_operator.plan.plan import (
     Adopt,
     Create,
     Identity,
@@ -26,7 +27,6 @@ from inferencekey_operator.plan import (
     pending_approval,
     update_body,
 )
-from inferencekey_operator.workload import HandledApproval, OnDrift, Workload
 from unit.builders import (
     LATER,
     PLATFORM,

@@ -9,11 +9,12 @@ from typing import Any, cast
 
 import pytest
 
-from inferencekey_operator.cluster import Body, Cluster
-from inferencekey_operator.keys import Key
-from inferencekey_operator.precedence import FORGOTTEN, LOOK, LOOKS, Precedence
-from inferencekey_operator.status import Creation
-from inferencekey_operator.workload import FINALIZER, Workload
+from inferencekey_operator.api.keys import Key
+from inferencekey_operator.api.status import Creation
+from inferencekey_operator.api.workload import FINALIZER, Workload
+from inferencekey_operator.cache.creation_order import FORGOTTEN, LOOK, LOOKS, Precedence
+from inferencekey_operator.kube.client import Cluster
+from inferencekey_operator.kube.reading import Body
 from unit.builders import a_workload
 from unit.virtual_time import virtual
 

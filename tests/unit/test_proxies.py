@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from inferencekey_operator.proxies import Proxies, Proxy, proxy
-from inferencekey_operator.variables import VariableError
+from inferencekey_operator.network.proxies import Proxies, Proxy, proxy
+from inferencekey_operator.network.variables import VariableError
 
 PROXY = "http://proxy.corp:3128"
 

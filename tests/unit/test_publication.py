@@ -7,12 +7,14 @@ from typing import cast
 
 import pytest
 
-from inferencekey_operator.cluster import Body, Cluster, ClusterError
-from inferencekey_operator.conditions import failure, status
+from inferencekey_operator.api.workload import Workload
 from inferencekey_operator.errors import OperatorError, Reason
-from inferencekey_operator.plan import Identity
-from inferencekey_operator.publication import Publication
-from inferencekey_operator.workload import Workload
+from inferencekey_operator.kube.client import Cluster
+from inferencekey_operator.kube.errors import ClusterError
+from inferencekey_operator.kube.reading import Body
+from inferencekey_operator.plan.conditions import failure, status
+from inferencekey_operator.plan.plan import Identity
+from inferencekey_operator.reconcile.config_map import Publication
 from unit.builders import NOW, PLATFORM, a_live, a_workload
 from unit.virtual_time import virtual
 

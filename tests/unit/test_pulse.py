@@ -8,7 +8,7 @@ from typing import Any, cast
 import aiohttp
 from aiohttp.base_protocol import BaseProtocol
 
-from inferencekey_operator.pulse import STREAK, Pulse
+from inferencekey_operator.kube.watch_activity import STREAK, Pulse
 from unit.virtual_time import virtual
 
 WORKLOADS = "/apis/inferencekey.com/v1alpha1/workloads"

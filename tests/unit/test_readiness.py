@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from harness.lines import open_http
 from inferencekey_operator.errors import OperatorError, PlatformFailure, Reason
-from inferencekey_operator.inferencekey.lines import Lines
+from inferencekey_operator.inferencekey.connection_pool import ConnectionPool
 from inferencekey_operator.inferencekey.readiness import (
     LINE_LIMIT,
     EventParser,
@@ -148,7 +148,7 @@ def test_two_phases_are_terminal() -> None:
 class World:
     """A simulated platform with one workload that is being built, and a way to its stream."""
 
-    def __init__(self, platform: Platform, url: str, lines: Lines) -> None:
+    def __init__(self, platform: Platform, url: str, lines: ConnectionPool) -> None:
         self.platform, self.url, self.lines = platform, url, lines
         self.token = platform.mint("team-a", token=TOKEN)
         self.row = platform.add("team-a", {"name": "Bot", "slug": "bot"})

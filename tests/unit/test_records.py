@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from inferencekey_operator.drift import applied_records
-from inferencekey_operator.plan import decide
-from inferencekey_operator.records import handled, ours
-from inferencekey_operator.status import EndpointStatus, HandledApproval, WorkloadStatus
-from inferencekey_operator.workload import FINALIZER, EndpointSpec, OnDrift, Workload
+from inferencekey_operator.api.status import EndpointStatus, HandledApproval, WorkloadStatus
+from inferencekey_operator.api.workload import FINALIZER, EndpointSpec, OnDrift, Workload
+from inferencekey_operator.plan.drift import applied_records
+from inferencekey_operator.plan.plan import decide
+from inferencekey_operator.plan.records import handled, ours
 from unit.builders import (
     PLATFORM,
     SECRET_HALF,

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
-from inferencekey_operator.cluster import Body, Cluster, ClusterError
-from inferencekey_operator.reflector import LONGEST_PAUSE, Reflector
+from inferencekey_operator.kube.client import Cluster
+from inferencekey_operator.kube.errors import ClusterError
+from inferencekey_operator.kube.reading import Body
+from inferencekey_operator.kube.reflector import LONGEST_PAUSE, Reflector
 from unit.raw_cluster import answering
 from unit.raw_server import response, sends
 from unit.virtual_time import virtual

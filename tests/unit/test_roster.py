@@ -15,8 +15,10 @@ import pytest
 from inferencekey_operator.errors import OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.client import Deleted, ListAnswer
 from inferencekey_operator.inferencekey.own_writes import OwnWrites
+from inferencekey_operator.inferencekey.rate_limits import Bucket, RateLimits
 from inferencekey_operator.inferencekey.readiness import Phase
-from inferencekey_operator.inferencekey.roster import Bucket, Locks, Pace, Roster, Rosters, Shared
+from inferencekey_operator.inferencekey.roster import Locks, Roster, Shared
+from inferencekey_operator.inferencekey.rosters import Rosters
 from inferencekey_operator.inferencekey.wire import LiveWorkload
 from unit.builders import PLATFORM, SECRET_HALF, TOKEN
 from unit.scripted_platform import DOWN, LOST, REFUSED, REJECTED, ScriptedPlatform, limited, now, row
@@ -26,7 +28,7 @@ from unit.virtual_time import virtual
 class Watcher:
     """A roster of a platform, and what it told."""
 
-    def __init__(self, platform: ScriptedPlatform, pace: Pace | None = None) -> None:
+    def __init__(self, platform: ScriptedPlatform, pace: RateLimits | None = None) -> None:
         self.platform = platform
         self.changed: list[set[str]] = []
         self.recovered: list[float] = []
@@ -36,7 +38,7 @@ class Watcher:
             PLATFORM,
             "prod",
             TOKEN,
-            pace or Pace(),
+            pace or RateLimits(),
             changed=self._note,
             recovered=self._better,
             troubled=lambda _, error: self.troubled.append(error.reason),
@@ -245,7 +247,7 @@ async def test_a_list_is_believed_again_once_it_cannot_lag() -> None:
     await anew(watcher.roster)
     assert watcher.changed == []
 
-    await asyncio.sleep(Pace().lag)
+    await asyncio.sleep(RateLimits().lag)
     await anew(watcher.roster)
 
     assert [watcher.roster.by_slug(slug) for slug in "abc"] == [row("a"), row("b"), None]
@@ -330,7 +332,7 @@ async def test_a_slug_that_nobody_creates_has_no_lock() -> None:
         PLATFORM,
         "prod",
         TOKEN,
-        Pace(),
+        RateLimits(),
         changed=lambda *_: None,
         recovered=lambda _: None,
         shared=Shared(OwnWrites(40.0), locks),
@@ -422,7 +424,7 @@ async def test_a_tick_that_comes_after_anothers_probe_sends_none() -> None:
 @virtual
 async def test_waits_grow_up_to_the_interval() -> None:
     """One, two, four … seconds, up to a tenth less; so that control is back within one interval."""
-    watcher = Watcher(ScriptedPlatform(), Pace(interval=10.0))
+    watcher = Watcher(ScriptedPlatform(), RateLimits(interval=10.0))
     watcher.platform.down, watcher.platform.takes = DOWN, 0.0
     waits = []
     for _ in range(8):
@@ -722,7 +724,7 @@ async def test_a_bucket_that_rested_holds_no_more_than_a_burst() -> None:
 @virtual
 async def test_calls_of_one_credential_keep_the_rate() -> None:
     """Lists and writes together."""
-    watcher = Watcher(ScriptedPlatform(), Pace(rate=5.0, burst=5.0))
+    watcher = Watcher(ScriptedPlatform(), RateLimits(rate=5.0, burst=5.0))
     watcher.platform.takes = 0.01
     await watcher.roster.look()
     await settled(*(watcher.roster.create({"slug": f"s{number}"}) for number in range(24)))
@@ -743,7 +745,7 @@ class Fleet:
         self.recovered: list[float] = []
         self.rosters = Rosters(
             lambda _: self.platform,
-            Pace(interval=interval),
+            RateLimits(interval=interval),
             changed=lambda _, slugs: self.changed.append(set(slugs)),
             recovered=lambda _: self.recovered.append(now()),
         )
@@ -1019,7 +1021,7 @@ class Credentials(ScriptedPlatform):
         return await super().list_workloads(TOKEN, "prod")
 
 
-def rosters_of(platform: ScriptedPlatform, pace: Pace) -> Rosters:
+def rosters_of(platform: ScriptedPlatform, pace: RateLimits) -> Rosters:
     """All rosters of a process."""
     return Rosters(lambda _: platform, pace, changed=lambda *_: None, recovered=lambda _: None)
 
@@ -1028,7 +1030,7 @@ def rosters_of(platform: ScriptedPlatform, pace: Pace) -> Rosters:
 async def test_the_rate_is_one_credentials_over_all_its_projects() -> None:
     """A credential that is good for many projects is limited as one; another one has a rate of its own."""
     platform = Credentials()
-    rosters = rosters_of(platform, Pace(interval=3600.0, rate=1.0, burst=2.0))
+    rosters = rosters_of(platform, RateLimits(interval=3600.0, rate=1.0, burst=2.0))
     other = TOKEN.replace("a1", "b1")
     users = [rosters.use(f"p{number}", PLATFORM, f"p{number}", TOKEN) for number in range(4)]
 
@@ -1045,7 +1047,7 @@ async def test_the_rate_is_one_credentials_over_all_its_projects() -> None:
 async def test_a_rate_outlives_a_roster_while_another_one_has_its_credential() -> None:
     """And goes with the last of them."""
     platform = Credentials()
-    rosters = rosters_of(platform, Pace(interval=3600.0, rate=1.0, burst=1.0))
+    rosters = rosters_of(platform, RateLimits(interval=3600.0, rate=1.0, burst=1.0))
     first, second = (rosters.use(name, PLATFORM, name, TOKEN) for name in ("p0", "p1"))
     await first.look()
     rosters.leave("p0")
@@ -1063,7 +1065,7 @@ async def test_a_rate_outlives_a_roster_while_another_one_has_its_credential() -
 async def test_a_write_with_one_credential_is_known_with_all() -> None:
     """Two Secrets of one project: what was deleted with one is not listed as there with the other, though it lags."""
     platform = Credentials(row("a"))
-    rosters = rosters_of(platform, Pace(interval=3600.0))
+    rosters = rosters_of(platform, RateLimits(interval=3600.0))
     one = rosters.use("one", PLATFORM, "prod", TOKEN)
     other = rosters.use("other", PLATFORM, "prod", TOKEN.replace("a1", "b1"))
     elsewhere = rosters.use("elsewhere", PLATFORM, "staging", TOKEN)
@@ -1076,7 +1078,7 @@ async def test_a_write_with_one_credential_is_known_with_all() -> None:
         await anew(each)
 
     assert [each.by_slug("a") for each in (one, other, elsewhere)] == [None, None, row("a")]
-    await asyncio.sleep(Pace().lag)
+    await asyncio.sleep(RateLimits().lag)
     await anew(other)
     assert other.by_slug("a") == row("a")
     rosters.close()

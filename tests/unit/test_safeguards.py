@@ -10,20 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferencekey_operator import conditions
-from inferencekey_operator.conditions import Report
+from inferencekey_operator.api.workload import Workload
+from inferencekey_operator.cache.workloads import Memory
 from inferencekey_operator.errors import PlatformFailure, Reason
 from inferencekey_operator.inferencekey.roster import Roster
-from inferencekey_operator.safeguards import (
+from inferencekey_operator.plan import conditions
+from inferencekey_operator.plan.conditions import Report
+from inferencekey_operator.reconcile.context import RequeueAfter
+from inferencekey_operator.reconcile.safeguards import (
     CONFIRM_AFTER,
     Safeguards,
     confirm_absence,
     newest_needed,
     refuse_the_unlisted,
 )
-from inferencekey_operator.store import Memory
-from inferencekey_operator.workload import Workload
-from inferencekey_operator.world import AskedAgainError
 from unit.builders import NOW, a_workload, agreed, annotated, redeclared
 from unit.place import Place
 from unit.scripted_platform import now, row
@@ -40,8 +40,8 @@ class Fleet:
 
     def __init__(self, count: int = 1, *, elsewhere: int = 0) -> None:
         self.place = Place(interval=30.0, create_settle=40.0)
-        self.world, self.store, self.platform = self.place.world, self.place.store, self.place.platform
-        self.safeguards = Safeguards(self.world)
+        self.context, self.store, self.platform = self.place.context, self.place.store, self.place.platform
+        self.safeguards = Safeguards(self.context)
         self.platform.rows.clear()
         self.roster = self.place.roster()
         self.workloads = [self._made(f"w{number}", "prod") for number in range(count)]
@@ -79,7 +79,7 @@ class Fleet:
 
 def asked_again(call: Callable[[], object]) -> float:
     """In how many seconds the key comes back."""
-    with pytest.raises(AskedAgainError) as caught:
+    with pytest.raises(RequeueAfter) as caught:
         call()
     return caught.value.seconds
 
@@ -193,7 +193,7 @@ def test_an_absence_is_confirmed_without_a_hot_loop(timing: Timing) -> None:
     async def check() -> None:
         place = Place(interval=timing.interval, create_settle=timing.settle)
         place.platform.rows.clear()
-        place.world.terms.of_shard[0].began = timing.term
+        place.context.terms.of_shard[0].began = timing.term
         workload = replace(agreed(a_workload()), resource_version="2")
         place.stands(workload)
         await asyncio.sleep(timing.missed)
@@ -212,7 +212,7 @@ def test_an_absence_is_confirmed_without_a_hot_loop(timing: Timing) -> None:
             assert wait >= 0.01
             await asyncio.sleep(wait)
         others.cancel()
-        place.world.rosters.close()
+        place.context.rosters.close()
 
         late_enough = max(timing.term, timing.written or 0.0) + timing.settle
         assert memory.absent_since is not None
@@ -225,8 +225,8 @@ def test_an_absence_is_confirmed_without_a_hot_loop(timing: Timing) -> None:
 def seconds_until_asked_again(place: Place, workload: Workload, roster: Roster) -> float | None:
     """None once the absence is confirmed."""
     try:
-        confirm_absence(place.world, workload, roster)
-    except AskedAgainError as later:
+        confirm_absence(place.context, workload, roster)
+    except RequeueAfter as later:
         return later.seconds
     return None
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml
 
-from inferencekey_operator.rules import NO_TOKEN, NO_TOKEN_AS_KEY
-from inferencekey_operator.schema import crd, render
-from inferencekey_operator.workload import ExecutionPolicy, TaskType
+from inferencekey_operator.api.validation import NO_TOKEN, NO_TOKEN_AS_KEY
+from inferencekey_operator.api.workload import ExecutionPolicy, TaskType
+from inferencekey_operator.crd.schema import crd, render
 
 REPOSITORY = Path(__file__).parents[2]
 MANIFEST = REPOSITORY / "crds" / "workloads.inferencekey.com.yaml"
@@ -69,9 +69,9 @@ def test_the_manifest_folder_holds_nothing_else() -> None:
 
 
 def test_the_module_prints_the_manifest() -> None:
-    """`python -m inferencekey_operator.schema` is how it is generated."""
+    """`python -m inferencekey_operator.crd.schema` is how it is generated."""
     printed = subprocess.run(
-        [sys.executable, "-m", "inferencekey_operator.schema"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "inferencekey_operator.crd.schema"], capture_output=True, text=True, check=True
     )
 
     assert printed.stdout == render()

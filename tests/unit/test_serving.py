@@ -9,12 +9,12 @@ from itertools import pairwise
 
 import pytest
 
+from inferencekey_operator.api.keys import Key
+from inferencekey_operator.api.status import Readiness
+from inferencekey_operator.cache.readiness import TURN, Serving
 from inferencekey_operator.errors import PlatformFailure, Reason
 from inferencekey_operator.inferencekey.connection import STREAMS
 from inferencekey_operator.inferencekey.readiness import Phase
-from inferencekey_operator.keys import Key
-from inferencekey_operator.serving import TURN, Serving
-from inferencekey_operator.status import Readiness
 from unit.virtual_time import virtual
 
 A, B = Key("team-a", "a"), Key("team-a", "b")

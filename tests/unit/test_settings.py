@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from inferencekey_operator.__main__ import main
+from inferencekey_operator.api.workload import OnDrift
 from inferencekey_operator.settings import PREFIX, Settings, add_options, duration, read
-from inferencekey_operator.workload import OnDrift
 
 FLAGS = [
     "namespace",

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferencekey_operator.leadership import lease_name
-from inferencekey_operator.shards import MOST, Layout, pace, patience, shard_of, too_many, wanted
+from inferencekey_operator.election.leadership import lease_name
+from inferencekey_operator.election.shards import Layout, pace, patience, shard_of, too_many, wanted
+from inferencekey_operator.settings import MOST_SHARDS
 
 NAMES = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1, max_size=63)
 
@@ -23,7 +24,7 @@ def test_a_shard_never_changes(namespace: str, shards: tuple[int, ...]) -> None:
     assert tuple(shard_of(namespace, count) for count in (1, 2, 3, 4, 16, 64)) == shards
 
 
-@given(NAMES, st.integers(1, MOST))
+@given(NAMES, st.integers(1, MOST_SHARDS))
 def test_each_namespace_is_in_one_shard(namespace: str, shards: int) -> None:
     """Of those that there are."""
     assert 0 <= shard_of(namespace, shards) < shards
@@ -37,7 +38,7 @@ def test_namespaces_spread() -> None:
 
 LAYOUTS = st.builds(
     Layout,
-    st.integers(1, MOST),
+    st.integers(1, MOST_SHARDS),
     st.integers(1, 100),
     st.text("0123456789abcdef", min_size=8, max_size=8),
     st.booleans(),
@@ -77,7 +78,7 @@ def test_who_may_act_under_a_layout(layout: Layout, shards: int, duration: float
     assert layout.serves(shards, duration) is serves
 
 
-@given(LAYOUTS, st.integers(1, MOST), st.floats(1, 100), st.text("abcdef", min_size=8, max_size=8))
+@given(LAYOUTS, st.integers(1, MOST_SHARDS), st.floats(1, 100), st.text("abcdef", min_size=8, max_size=8))
 def test_what_takes_a_layouts_place(former: Layout, shards: int, duration: float, name: str) -> None:
     """It serves who wrote it, waits for the longest Lease of both, and nobody takes it for settled."""
     new = former.replaced(shards, duration, name)
@@ -123,8 +124,8 @@ def test_the_more_one_has_the_longer_it_leaves_a_free_one() -> None:
 @pytest.mark.parametrize("namespaces", [(), ("team-a",), ("team-b", "team-a")])
 def test_no_two_leases_have_one_name(namespaces: tuple[str, ...]) -> None:
     """The first one's is that of a single leader; no shard's name is that of another scope."""
-    names = [lease_name(namespaces, shard) for shard in range(MOST)]
+    names = [lease_name(namespaces, shard) for shard in range(MOST_SHARDS)]
     scopes = {(), ("team-a",), ("team-b", "team-a")} - {namespaces}
-    others = [lease_name(scope, shard) for scope in scopes for shard in range(MOST)]
+    others = [lease_name(scope, shard) for scope in scopes for shard in range(MOST_SHARDS)]
     assert names[0] == lease_name(namespaces)
     assert len({*names, *others}) == len(names) + len(others)

@@ -19,7 +19,7 @@ import os, sys
 
 class Hold:
     def find_spec(self, name, path=None, target=None):
-        if name in ("inferencekey_operator.settings", "inferencekey_operator.process"):
+        if name in ("inferencekey_operator.settings", "inferencekey_operator.app.process"):
             os.write(1, b"importing")
             os.read(0, 1)
 

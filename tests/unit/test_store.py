@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from inferencekey_operator.keys import Key
-from inferencekey_operator.store import MOST_GONE, Memory, Store, key_of
-from inferencekey_operator.workload import FINALIZER
+from inferencekey_operator.api.keys import Key
+from inferencekey_operator.api.workload import FINALIZER
+from inferencekey_operator.cache.workloads import MOST_GONE, Memory, Store, key_of
 from unit.virtual_time import virtual
 
 KEY = Key("team-a", "support-bot")

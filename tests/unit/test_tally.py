@@ -9,13 +9,13 @@ import pytest
 from prometheus_client import REGISTRY
 from prometheus_client.samples import Sample
 
-from inferencekey_operator import conditions
-from inferencekey_operator.drift import declared_document
+from inferencekey_operator.api.status import Drift, DriftClass, DriftField
+from inferencekey_operator.api.workload import OnDrift, Workload
 from inferencekey_operator.inferencekey.wire import LiveWorkload
-from inferencekey_operator.plan import Plan, decide
-from inferencekey_operator.status import Drift, DriftClass, DriftField
-from inferencekey_operator.tally import count_found, count_repaired, top
-from inferencekey_operator.workload import OnDrift, Workload
+from inferencekey_operator.plan import conditions
+from inferencekey_operator.plan.drift import declared_document
+from inferencekey_operator.plan.plan import Plan, decide
+from inferencekey_operator.reconcile.drift_metrics import count_found, count_repaired, top
 from unit.builders import NOW, a_live, a_situation, a_workload, agreed, redeclared
 
 FOUND, REPAIRED = "inferencekey_drift_found_total", "inferencekey_drift_repaired_total"

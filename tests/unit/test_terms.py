@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from inferencekey_operator.controller import AT_WORK, Controller
-from inferencekey_operator.creation import wait_for_the_uncertain
-from inferencekey_operator.keys import Key
-from inferencekey_operator.leader import LeadershipLostError
-from inferencekey_operator.leadership import Leadership
+from inferencekey_operator.api.keys import Key
+from inferencekey_operator.api.status import Creation
+from inferencekey_operator.controller.controller import AT_WORK, Controller
+from inferencekey_operator.election.leader import LeadershipLostError
+from inferencekey_operator.election.leadership import Leadership
+from inferencekey_operator.election.shards import shard_of
+from inferencekey_operator.kube.client import Cluster
+from inferencekey_operator.reconcile.context import RequeueAfter, Terms
+from inferencekey_operator.reconcile.creation import wait_for_the_uncertain
 from inferencekey_operator.settings import Settings
-from inferencekey_operator.shards import shard_of
-from inferencekey_operator.status import Creation
-from inferencekey_operator.world import AskedAgainError, Terms
 from unit.builders import a_workload, at_rest
+from unit.elections import no_workloads
 from unit.place import Place, body_of
 from unit.virtual_time import virtual
 
@@ -46,11 +48,13 @@ class Process:
     def __init__(self) -> None:
         self.controller = Controller(SHARDS)
         self.place = Place()
-        world = replace(self.place.world, terms=self.controller.terms)
-        self.controller.wire(world)
+        context = replace(self.place.context, terms=self.controller.terms)
+        self.controller.wire(context)
         self.looked_at: list[Key] = []
         for key in KEYS.values():
-            world.store.observe(body_of(a_workload(namespace=key.namespace, name=key.name, uid=f"uid-{key.namespace}")))
+            context.store.observe(
+                body_of(a_workload(namespace=key.namespace, name=key.name, uid=f"uid-{key.namespace}"))
+            )
         self.controller.queue._work = self._look
 
     async def _look(self, key: Key) -> None:
@@ -110,7 +114,7 @@ async def test_what_was_half_known_is_seen_anew() -> None:
 @virtual
 async def test_a_write_is_asked_for_of_its_own_shard() -> None:
     """Outside of a look at a Workload there is none: lists and streams change nothing, and need no permit."""
-    leadership = Leadership(None, Controller(SHARDS), Settings(shards=SHARDS))  # type: ignore[arg-type]
+    leadership = Leadership(cast(Cluster, None), Controller(SHARDS), Settings(shards=SHARDS), no_workloads)
     leadership._field = leadership._new_candidacies()
     for candidacy in leadership._field:
         candidacy._acting = candidacy.shard == 2
@@ -148,9 +152,9 @@ async def test_what_another_process_may_have_begun(memory: dict[str, Any], waits
     workload = replace(workload, status=replace(workload.status, creation=Creation()))
     place.stands(workload)
     await asyncio.sleep(100)
-    place.world.terms.of_shard[0].began = place.world.terms.of_shard[0].creates_from = 100.0
+    place.context.terms.of_shard[0].began = place.context.terms.of_shard[0].creates_from = 100.0
     for name, value in memory.items():
         setattr(place.store.memory(workload.key), name, value)
-    with pytest.raises(AskedAgainError) as later:
-        wait_for_the_uncertain(place.world, workload)
+    with pytest.raises(RequeueAfter) as later:
+        wait_for_the_uncertain(place.context, workload)
     assert later.value.seconds == waits

@@ -17,11 +17,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from kubernetes.aio import client
 
-from inferencekey_operator.cluster import Cluster
-from inferencekey_operator.controller import Controller
-from inferencekey_operator.keys import Key
-from inferencekey_operator.store import key_of
-from inferencekey_operator.watching import WorkloadWatch
+from inferencekey_operator.api.keys import Key
+from inferencekey_operator.cache.workloads import key_of
+from inferencekey_operator.controller.controller import Controller
+from inferencekey_operator.controller.kopf_watch import WorkloadWatch
+from inferencekey_operator.kube.client import Cluster
 
 API = "/apis/inferencekey.com/v1alpha1"
 ALL = f"{API}/workloads"
@@ -69,7 +69,7 @@ class Kopf:
         return 0
 
     @property
-    def world(self) -> Kopf:
+    def context(self) -> Kopf:
         """In the place of the controller's world."""
         return self
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from inferencekey_operator.cluster import ClusterError
+from inferencekey_operator.kube.errors import ClusterError
 from unit.raw_cluster import answering
 from unit.raw_server import response, sends
 

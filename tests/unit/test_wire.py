@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from inferencekey_operator.errors import Actor, PlatformFailure, Reason
 from inferencekey_operator.inferencekey import wire
-from inferencekey_operator.inferencekey.answers import LONGEST_WAIT, WRITES, Operation, retry_after
+from inferencekey_operator.inferencekey.answers import LONGEST_WAIT, WRITES, Operation, failure, retry_after
+from inferencekey_operator.inferencekey.listing import Listing, Reader
 
 SECRET = "0123456789abcdef" * 4
 TOKEN = f"ik_sdk_a1b2c3d4_{SECRET}"
@@ -79,10 +80,15 @@ def encoded(document: Any) -> bytes:
     return json.dumps(document).encode()
 
 
-def read_or_refused(body: bytes) -> wire.Listing | str:
+def rows_of(body: bytes) -> tuple[wire.LiveWorkload, ...]:
+    """The workloads of a list."""
+    return Reader().read(body).workloads
+
+
+def read_or_refused(body: bytes) -> Listing | str:
     """What a list is read as, or why it is not."""
     try:
-        return wire.read_list(body)
+        return Reader().read(body)
     except PlatformFailure as error:
         return error.message
 
@@ -101,7 +107,7 @@ def read_or_refused(body: bytes) -> wire.Listing | str:
 )
 def test_a_list_comes_in_three_shapes(body: bytes, workloads: tuple[wire.LiveWorkload, ...]) -> None:
     """A bare array, an object with `workloads`, and null are all lists."""
-    assert wire.parse_list(body) == workloads
+    assert rows_of(body) == workloads
 
 
 ENVELOPES = ("pagination", "page_info", "meta", "links")
@@ -150,7 +156,7 @@ def test_one_page_of_several_is_refused(around: dict[str, Any]) -> None:
 def test_a_list_that_says_it_is_whole(around: dict[str, Any]) -> None:
     """No next page, and no more rows than are there; what is no number counts nothing."""
     for body in paged(around, [FULL]):
-        assert wire.parse_list(body) == (READ,), body
+        assert rows_of(body) == (READ,), body
 
 
 def test_rows_that_a_page_does_not_count() -> None:
@@ -175,7 +181,7 @@ def test_whatever_stands_beside_the_rows_both_readers_agree(around: Any) -> None
 )
 def test_a_row_that_is_listed_as_deleted(value: Any, deleted: bool) -> None:
     """Whatever its time is: some platforms list what they have deleted for a while."""
-    assert wire.parse_list(encoded([FULL | {"deleted_at": value}])) == (replace(READ, deleted=deleted),)
+    assert rows_of(encoded([FULL | {"deleted_at": value}])) == (replace(READ, deleted=deleted),)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +216,7 @@ def test_a_row_that_is_listed_as_deleted(value: Any, deleted: bool) -> None:
 def test_what_is_no_list_is_an_error_of_the_platform(body: bytes) -> None:
     """Anything else, invalid or truncated or too deep, is a PlatformError, and never an empty list."""
     with pytest.raises(PlatformFailure) as caught:
-        wire.parse_list(body)
+        rows_of(body)
     assert (caught.value.reason, caught.value.uncertain) == (Reason.PLATFORM_ERROR, False)
 
 
@@ -235,19 +241,19 @@ def test_a_row_that_no_reader_takes_spoils_no_other(field: str, value: str, form
     rows = [json.dumps(FULL), bad, json.dumps(FULL | {"id": "wl_3", "slug": "third"})]
     unread = replace(BARE, id="wl_2", slug="bad é", unread=True)
     others = (READ, replace(READ, id="wl_3", slug="third"))
-    reader = wire.Reader()
+    reader = Reader()
     for order, wanted in (
         (rows, (others[0], unread, others[1])),
         (rows[1:] + rows[:1], (unread, others[1], others[0])),
     ):
         listing = reader.read((form % ",".join(order)).replace('"total": 1', '"total": 3').encode())
-        assert listing == wire.Listing(wanted)
+        assert listing == Listing(wanted)
 
 
 def test_a_row_that_no_reader_takes_and_that_has_no_id() -> None:
     """Its slug is taken. An id that cannot be written down is none, and the last of several slugs counts."""
     spoiled = '{"id": "x\\n", "slug": "a", "slug": "b", "unknown": NaN}'
-    assert wire.read_list(f"[{spoiled}]".encode()) == wire.Listing((), 1, frozenset({"b"}))
+    assert Reader().read(f"[{spoiled}]".encode()) == Listing((), 1, frozenset({"b"}))
     assert "not the JSON" in str(read_or_refused(spoiled.replace('"b"', "7").replace('"a"', "7").join("[]").encode()))
 
 
@@ -255,9 +261,9 @@ def test_a_row_that_no_reader_takes_and_that_has_no_id() -> None:
 def test_whatever_stands_beside_a_row_that_no_reader_takes(listed: list[Any], value: str) -> None:
     """The other rows are read as without it."""
     bad = f'{{"id": "wl_0", "slug": "bad", "unknown": {value}}}'
-    without = wire.read_list(encoded(listed))
+    without = Reader().read(encoded(listed))
     body = f"[{bad}, {json.dumps(listed)[1:-1]}]" if listed else f"[{bad}]"
-    spoiled = wire.read_list(body.encode())
+    spoiled = Reader().read(body.encode())
     assert spoiled.workloads[0] == wire.LiveWorkload("wl_0", "bad", unread=True)
     assert replace(spoiled, workloads=spoiled.workloads[1:]) == without
 
@@ -265,10 +271,10 @@ def test_whatever_stands_beside_a_row_that_no_reader_takes(listed: list[Any], va
 def test_a_spoiled_list_is_cut_at_each_place() -> None:
     """Also where a whole row and its comma are all that came."""
     body = b'[{"id": "w1", "slug": "a"}, {"slug": "bad", "unknown": NaN}, {"slug": "b", "config": [1, {}]}]'
-    assert len(wire.parse_list(body)) == 1
+    assert len(rows_of(body)) == 1
     for cut in range(len(body)):
         with pytest.raises(PlatformFailure):
-            wire.parse_list(body[:cut])
+            rows_of(body[:cut])
 
 
 @given(st.lists(rows, min_size=1, max_size=3), st.data())
@@ -277,7 +283,7 @@ def test_a_spoiled_list_that_was_cut_anywhere_is_an_error(listed: list[Any], dat
     body = f'[{json.dumps(listed)[1:-1]}, {{"slug": "bad", "unknown": NaN}}, {{"slug": "a"}}]'.encode()
     cut = data.draw(st.integers(0, len(body) - 1))
     with pytest.raises(PlatformFailure):
-        wire.parse_list(body[:cut])
+        rows_of(body[:cut])
 
 
 @given(st.lists(rows, min_size=1, max_size=3), st.data())
@@ -286,14 +292,14 @@ def test_a_list_that_was_cut_anywhere_is_an_error(listed: list[Any], data: st.Da
     body = encoded(listed)
     cut = data.draw(st.integers(0, len(body) - 1))
     with pytest.raises(PlatformFailure):
-        wire.parse_list(body[:cut])
+        rows_of(body[:cut])
 
 
 @given(st.lists(rows | json_values, max_size=4))
 def test_a_list_of_anything_is_read_as_far_as_it_can_be(listed: list[Any]) -> None:
     """Whatever the rows hold, those with an id and a slug are kept in order, and the others counted."""
     body = encoded([FULL, *listed, FULL])
-    listing = wire.read_list(body)
+    listing = Reader().read(body)
     assert listing.workloads[0] == listing.workloads[-1] == READ
     assert len(listing.workloads) + listing.skipped == len(listed) + 2
     assert all(isinstance(row.config, dict) and row.id and row.slug for row in listing.workloads)
@@ -303,7 +309,7 @@ def test_a_list_of_anything_is_read_as_far_as_it_can_be(listed: list[Any]) -> No
 def test_any_bytes_are_a_list_or_an_error(body: bytes) -> None:
     """No body makes the reader fail in another way."""
     with suppress(PlatformFailure):
-        assert isinstance(wire.read_list(body), wire.Listing)
+        assert isinstance(Reader().read(body), Listing)
 
 
 @given(st.lists(rows | json_values, max_size=4) | json_values)
@@ -316,14 +322,14 @@ def test_two_ways_of_reading_a_list_give_the_same(document: Any) -> None:
 @given(st.lists(st.lists(st.sampled_from(DIFFERENT), max_size=6), max_size=4))
 def test_lists_one_after_the_other_are_read_as_each_alone(lists: list[list[Any]]) -> None:
     """Whatever was read before: rows that stay, change, move, go, come back, stand twice, or are none."""
-    reader = wire.Reader()
+    reader = Reader()
     for listed in lists:
-        assert reader.read(encoded(listed)) == wire.read_list(encoded(listed))
+        assert reader.read(encoded(listed)) == Reader().read(encoded(listed))
 
 
 def test_a_row_that_did_not_change_is_the_one_of_the_list_before() -> None:
     """Not read again, wherever it stands; also where a list between could not be read."""
-    reader = wire.Reader()
+    reader = Reader()
     before = reader.read(encoded(DIFFERENT[:3])).workloads
     after = reader.read(encoded({"workloads": [DIFFERENT[2], FULL, DIFFERENT[1] | {"name": "else"}]})).workloads
     assert after[0] is before[2]
@@ -339,21 +345,21 @@ def test_optional_fields_may_be_missing_null_or_of_another_type() -> None:
     identity = {"id": "wl_1", "slug": "support-bot"}
     others = [field for field in FULL if field not in identity]
     for value in (None, 17, True, ["x"]):
-        assert wire.parse_list(encoded([identity | dict.fromkeys(others, value)])) == (BARE,)
-    assert wire.parse_list(encoded([identity | {"new_field": {"x": 1}}])) == (BARE,)
+        assert rows_of(encoded([identity | dict.fromkeys(others, value)])) == (BARE,)
+    assert rows_of(encoded([identity | {"new_field": {"x": 1}}])) == (BARE,)
 
 
 def test_rows_without_identity_are_skipped_and_told_of() -> None:
     """A row without id or slug spoils no other row; its slug is reported as taken."""
-    listing = wire.read_list(
+    listing = Reader().read(
         encoded([{"slug": "a"}, {"id": "", "slug": "b"}, {"id": "wl_3"}, 5, None, {"id": 1, "slug": 2}, FULL])
     )
-    assert listing == wire.Listing((READ,), skipped=6, slugs_without_id=frozenset({"a", "b"}))
+    assert listing == Listing((READ,), skipped=6, slugs_without_id=frozenset({"a", "b"}))
 
 
 def test_the_slug_may_come_as_workload_slug() -> None:
     """A row that only has `workload_slug` is known by it."""
-    assert wire.parse_list(encoded([{"id": "wl_1", "workload_slug": "support-bot"}])) == (BARE,)
+    assert rows_of(encoded([{"id": "wl_1", "workload_slug": "support-bot"}])) == (BARE,)
 
 
 @pytest.mark.parametrize(
@@ -372,12 +378,12 @@ def test_the_slug_may_come_as_workload_slug() -> None:
 )
 def test_times_are_read_with_their_zone(text: Any, moment: datetime | None) -> None:
     """A time always has a zone. One without, one before the platform existed, and what is no time, are None."""
-    assert wire.parse_list(encoded([FULL | {"created_at": text}]))[0].created_at == moment
+    assert rows_of(encoded([FULL | {"created_at": text}]))[0].created_at == moment
 
 
 def test_strings_that_many_rows_share_are_held_once() -> None:
     """Ten thousand rows of one project share the names of their backend, model, project and policy."""
-    first, second = wire.parse_list(encoded([FULL, FULL | {"id": "wl_2"}]))
+    first, second = rows_of(encoded([FULL, FULL | {"id": "wl_2"}]))
     for field in ("backend", "model_name", "project_slug", "task_type", "execution_policy"):
         assert getattr(first, field) is getattr(second, field)
 
@@ -419,7 +425,7 @@ def failed(status: int, body: Any = b"", operation: Operation = "create", **head
     """Return what an answer means; the body is bytes, or a document to be encoded."""
     raw = body if isinstance(body, bytes) else encoded(body)
     lowered = {name.replace("_", "-"): value for name, value in headers.items()}
-    return wire.failure(status, lowered, raw, operation=operation, project="team-a", token="ik_sdk_a1b2c3d4…")
+    return failure(status, lowered, raw, operation=operation, project="team-a", token="ik_sdk_a1b2c3d4…")
 
 
 NO = {"error": "no"}
@@ -621,7 +627,7 @@ def test_any_answer_becomes_a_failure_fit_for_a_status(
 ) -> None:
     """Whatever the platform answers, the message is short and printable, and only writes are uncertain."""
     headers = {"content-type": content_type, "retry-after": retry, "location": retry}
-    error = wire.failure(status, headers, body, operation=operation, project="team-a")
+    error = failure(status, headers, body, operation=operation, project="team-a")
     assert len(error.message) < 1024
     assert error.message.isprintable()
     assert error.status == status
@@ -710,7 +716,7 @@ def nested(levels: int, inner: str = "1") -> str:
 def test_a_configuration_beyond_reason_is_not_read(field: str, config: str) -> None:
     """The row is known by its id and slug, and what would break whoever walks it, or sends it back, is not kept."""
     row = '{"id": "wl_1", "slug": "support-bot", "%s": %s}' % (field, config)  # noqa: UP031 - braces in both
-    assert wire.parse_list(f"[{row}]".encode()) == (replace(BARE, unread=True),)
+    assert rows_of(f"[{row}]".encode()) == (replace(BARE, unread=True),)
     with pytest.raises(PlatformFailure) as caught:
         wire.parse_workload(row.encode())
     assert (caught.value.reason, caught.value.uncertain) == (Reason.PLATFORM_ERROR, True)
@@ -719,19 +725,19 @@ def test_a_configuration_beyond_reason_is_not_read(field: str, config: str) -> N
 def test_a_configuration_that_is_only_large_is_read() -> None:
     """A hundred levels, and thousands of values."""
     for config in (nested(100), '{"a": [' + "0," * 9_000 + "0]}", '{"a": 1e308}'):
-        row = wire.parse_list(('[{"id": "wl_1", "slug": "a", "config": %s}]' % config).encode())[0]  # noqa: UP031
+        row = rows_of(('[{"id": "wl_1", "slug": "a", "config": %s}]' % config).encode())[0]  # noqa: UP031
         assert (row.unread, row.config) == (False, json.loads(config))
 
 
 @pytest.mark.parametrize("identifier", ["x" * 257, "wl_1\n", "wl_\ud800", "wl_\x1b[31m", "wl_\u202e1", "\x00"])
 def test_an_id_that_cannot_be_written_down_is_none(identifier: str) -> None:
     """It would stand in a status, in Events and in a path; the slug is known to be taken."""
-    listing = wire.read_list(encoded([{"id": identifier, "slug": "a"}]))
-    assert listing == wire.Listing((), skipped=1, slugs_without_id=frozenset({"a"}))
+    listing = Reader().read(encoded([{"id": identifier, "slug": "a"}]))
+    assert listing == Listing((), skipped=1, slugs_without_id=frozenset({"a"}))
 
 
 @pytest.mark.parametrize("piece", [b"[],", b"{},", b"0,"])
 def test_an_answer_of_countless_values_is_not_read(piece: bytes) -> None:
     """Its letters have room, and what Python makes of them has not."""
     with pytest.raises(PlatformFailure, match="1000000 values"):
-        wire.read_list(b"[" + piece * 1_000_001 + b"0]")
+        Reader().read(b"[" + piece * 1_000_001 + b"0]")

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferencekey_operator.rules import CANONICAL_SLUG
-from inferencekey_operator.workload import (
+from inferencekey_operator.api.validation import CANONICAL_SLUG
+from inferencekey_operator.api.workload import (
     APPROVE_PLAN,
     FINALIZER,
     ON_DRIFT,

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferencekey_operator.errors import Reason
-from inferencekey_operator.workload import (
+from inferencekey_operator.api.workload import (
     AppliedField,
     Condition,
     Drift,
@@ -24,6 +23,7 @@ from inferencekey_operator.workload import (
     Readiness,
     WorkloadStatus,
 )
+from inferencekey_operator.errors import Reason
 
 NOW = datetime(2026, 3, 2, 10, 41, 32, tzinfo=UTC)
 TEXT = st.text(max_size=8)

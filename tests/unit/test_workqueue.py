@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inferencekey_operator.keys import Key
-from inferencekey_operator.workqueue import BEYOND, ROUNDS_TURN, WorkQueue
+from inferencekey_operator.api.keys import Key
+from inferencekey_operator.controller.workqueue import BEYOND, ROUNDS_TURN, WorkQueue
 from unit.virtual_time import VirtualLoop, virtual
 
 A, B, C = (Key("team-a", name) for name in "abc")

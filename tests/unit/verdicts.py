@@ -11,12 +11,12 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from inferencekey_operator import conditions
-from inferencekey_operator.conditions import failure, suspended
+from inferencekey_operator.api.status import DriftClass
+from inferencekey_operator.api.workload import GROUP, KIND, VERSION, OnDrift, Readiness, Workload, WorkloadSpec
 from inferencekey_operator.errors import Actor, OperatorError, Reason
 from inferencekey_operator.inferencekey.wire import LiveWorkload
-from inferencekey_operator.status import DriftClass
-from inferencekey_operator.workload import GROUP, KIND, VERSION, OnDrift, Readiness, Workload, WorkloadSpec
+from inferencekey_operator.plan import conditions
+from inferencekey_operator.plan.conditions import failure, suspended
 from unit.builders import (
     LATER,
     a_live,

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 
-from inferencekey_operator.inferencekey.client import PlatformClient, open_http
+from inferencekey_operator.inferencekey.calls import open_http
+from inferencekey_operator.inferencekey.client import PlatformClient
 from inferencekey_operator.inferencekey.egress import Egress
 from inferencekey_operator.inferencekey.readiness import Phase, phases
 

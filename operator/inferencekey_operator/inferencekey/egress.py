@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import httpx
 
-from inferencekey_operator.proxies import Proxies, Proxy
-from inferencekey_operator.trust import Trust
+from inferencekey_operator.network.proxies import Proxies, Proxy
+from inferencekey_operator.network.trust import Trust
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,10 @@ import httpx
 
 from inferencekey_operator.errors import Actor, PlatformFailure, Reason
 from inferencekey_operator.inferencekey import wire
-from inferencekey_operator.inferencekey.client import EVENTS, Call, answered, checked_base_url, expect_type, unpacked
+from inferencekey_operator.inferencekey.calls import EVENTS, Call, answered, expect_type, unpacked
+from inferencekey_operator.inferencekey.client import checked_base_url
+from inferencekey_operator.inferencekey.connection_pool import ConnectionPool
 from inferencekey_operator.inferencekey.echoes import Echoes
-from inferencekey_operator.inferencekey.lines import Lines
 from inferencekey_operator.redaction import excerpt
 
 TERMINAL = frozenset({"ready", "error"})
@@ -143,7 +144,7 @@ def parse_phase(data: str, echoes: Echoes | None = None) -> Phase | None:
 
 
 async def phases(
-    lines: Lines,
+    lines: ConnectionPool,
     base_url: str,
     token: str,
     project: str,

@@ -19,7 +19,7 @@ from chaos.expected import AT_REST, ready_of, reasons
 from chaos.oracle import declared, holds
 from chaos.processes.people import ELSEWHERE, STAYS, Acknowledged, Key, key_of
 from chaos.processes.plan import NAMES
-from inferencekey_operator.workload import APPROVE_PLAN, ON_DRIFT, OnDrift
+from inferencekey_operator.api.workload import APPROVE_PLAN, ON_DRIFT, OnDrift
 from unit.invariants import check_status
 
 Json = dict[str, Any]

@@ -20,7 +20,7 @@ from chaos.platform import IN_FRONT
 from chaos.processes.plan import NAMES, NAMESPACES, Act, pick
 from harness.api import WORKLOADS, Api, Json
 from harness.team import APPROVE_PLAN, LOOK_NOW, ON_DRIFT, SECRET
-from inferencekey_operator.workload import FINALIZER
+from inferencekey_operator.api.workload import FINALIZER
 from inferencekey_simulator.admin import Admin, AdminError
 from integration.manifests import manifest
 

@@ -34,8 +34,8 @@ from chaos.processes.plan import NAMESPACES, OPERATORS, SPAN, Act, Fault, Plan, 
 from chaos.processes.stage import CLIENT_TIMEOUT, CREATE_SETTLE, INTERVAL, Stage
 from harness import permissions
 from harness.api import LEASES, WORKLOADS
-from inferencekey_operator.leadership import lease_name
-from inferencekey_operator.safeguards import CONFIRM_AFTER
+from inferencekey_operator.election.leadership import lease_name
+from inferencekey_operator.reconcile.safeguards import CONFIRM_AFTER
 
 PROMISED_WAITS = CLIENT_TIMEOUT + CREATE_SETTLE + CONFIRM_AFTER
 GROWN_WAITS = SPAN

@@ -1,0 +1,20 @@
+"""The address of a platform, in one spelling. Pure."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+
+def origin(url: str) -> str:
+    """A base URL in one spelling: lower-case scheme and host, no default port, no slash at the end.
+
+    Raises ValueError where it carries what no base URL has: a user, a query or a fragment.
+    """
+    parts = urlsplit(url.strip())
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("a user, a query or a fragment")
+    scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
+    host = f"[{host}]" if ":" in host else host
+    default = {"http": 80, "https": 443}.get(scheme)
+    port = f":{parts.port}" if parts.port not in (None, default) else ""
+    return f"{scheme}://{host}{port}{parts.path.rstrip('/')}"

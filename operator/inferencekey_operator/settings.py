@@ -22,6 +22,9 @@ DEFAULT_BASE_URL = "https://api.inferencekey.com"
 PREFIX = "INFERENCEKEY_OPERATOR_"
 LEASE_OUTLASTS_CALLS = 2.0
 """Seconds by which a Lease is longer than a call at least: a leader that cannot renew must have stopped by its end."""
+LEASE_RENEWED_WITHIN = 10.0
+"""Seconds by which it is longer by default: nearly so long may an API server, or a process that gets no processor, take
+to renew it before the leader gives up. Other controllers allow as much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class Settings:
     client_timeout: float = 10.0
     create_settle: float = 40.0
     lease_namespace: str | None = None
-    lease_duration: float = 14.0
+    lease_duration: float = 20.0
     shards: int = 1
     metrics_address: str | None = None
     log_level: str = "info"
@@ -141,7 +144,7 @@ _OPTIONS = (
         "lease-duration",
         positive,
         "DURATION",
-        "a killed leader is replaced after this time (default: 14s, or client timeout + 4s)",
+        "a killed leader is replaced after this time (default: client timeout + 10s)",
     ),
     _Option(
         "shards",
@@ -202,7 +205,7 @@ def _follow_client_timeout(chosen: Settings, given: Mapping[str, Any]) -> Settin
     if "create_settle" not in given:
         chosen = replace(chosen, create_settle=chosen.client_timeout + 30.0)
     if "lease_duration" not in given:
-        chosen = replace(chosen, lease_duration=max(chosen.lease_duration, chosen.client_timeout + 4.0))
+        chosen = replace(chosen, lease_duration=chosen.client_timeout + LEASE_RENEWED_WITHIN)
     return chosen
 
 

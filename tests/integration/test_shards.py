@@ -38,10 +38,10 @@ from integration.manifests import manifest
 SHARDS = 4
 MOST = 4
 INTERVAL = 0.25
-OPTIONS = (*USUAL, "--client-timeout=1s", "--create-settle=2s", "--lease-duration=4s")
+OPTIONS = (*USUAL, "--client-timeout=3s", "--create-settle=4s", "--lease-duration=8s")
 PACE = 0.4
 """Seconds between two Workloads that somebody declares."""
-BOUND = 60.0
+BOUND = 120.0
 CONFLICT = "False SlugConflict"
 FINALIZER = "inferencekey.com/workload"
 FINALIZER_SET = On("PATCH", f"{WORKLOADS}/namespaces/[^/]+/workloads/[^/]+", r'"finalizers":\["')

@@ -55,7 +55,7 @@ def test_without_a_word() -> None:
         client_timeout=10.0,
         create_settle=40.0,
         lease_namespace=None,
-        lease_duration=14.0,
+        lease_duration=20.0,
         metrics_address=None,
         log_level="info",
         log_format="text",
@@ -164,14 +164,14 @@ def test_a_creation_settles_after_the_clients_timeout(flags: tuple[str, ...], se
 @pytest.mark.parametrize(
     ("flags", "seconds"),
     [
-        ((), 14.0),
-        (("--client-timeout", "20s"), 24.0),
-        (("--client-timeout", "1s"), 14.0),
+        ((), 20.0),
+        (("--client-timeout", "20s"), 30.0),
+        (("--client-timeout", "1s"), 11.0),
         (("--lease-duration", "3s", "--client-timeout", "1s"), 3.0),
     ],
 )
 def test_a_lease_outlasts_a_call(flags: tuple[str, ...], seconds: float) -> None:
-    """Four seconds longer than a call may take, unless it is stated."""
+    """Ten seconds longer than a call may take, unless it is stated."""
     assert settings(*flags).lease_duration == seconds
 
 

@@ -18,7 +18,7 @@ from harness.scrape import Scrape, free_port
 from harness.team import ON_DRIFT, Team
 from harness.waiting import equals, eventually
 from inferencekey_operator import metrics
-from inferencekey_operator.metrics import Standing
+from inferencekey_operator.metrics import GaugeSpec
 
 NAME = "support-bot"
 PROBES = ("startupz", "healthz", "readyz")
@@ -121,8 +121,8 @@ def test_calls_and_writes_are_counted_by_how_they_ended(team: Team, scrape: Scra
 
 def test_every_metric_is_there(held: Team, scrape: Scrape) -> None:
     """Whatever is described is shown, of a name that Prometheus' own linter accepts, and without a token."""
-    described = {each for each in vars(metrics).values() if isinstance(each, MetricWrapperBase | Standing)}
-    names = {each.name if isinstance(each, Standing) else each.describe()[0].name for each in described}
+    described = {each for each in vars(metrics).values() if isinstance(each, MetricWrapperBase | GaugeSpec)}
+    names = {each.name if isinstance(each, GaugeSpec) else each.describe()[0].name for each in described}
     text = scrape.text()
     missing = {name for name in names if f"# TYPE {name}" not in text}
     assert missing == set()

@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 
 from inferencekey_operator.api.workload import Workload
+from inferencekey_operator.cache.informers import ConfigMaps
 from inferencekey_operator.errors import OperatorError, Reason
 from inferencekey_operator.kube.client import Cluster
 from inferencekey_operator.kube.errors import ClusterError
@@ -40,7 +41,12 @@ async def _refused(publication: Publication, workload: Workload) -> tuple[Worklo
 
 
 def _publication(*answers: ClusterError) -> Publication:
-    return Publication(cast(Cluster, Refusing(*answers)), [])
+    cluster = cast(Cluster, Refusing(*answers))
+    return Publication(cluster, [ConfigMaps(cluster, "/api/v1/configmaps", _ignored)])
+
+
+def _ignored(owner: str) -> None:
+    """Nobody looks at what changes."""
 
 
 @virtual
@@ -69,3 +75,47 @@ async def test_what_passes_is_no_refusal(code: int) -> None:
     with pytest.raises(ClusterError) as caught:
         await _publication(ClusterError(code, "")).publish(a_workload(), WHO, a_live())
     assert caught.value.status == code
+
+
+class Quick:
+    """In the cluster's place: the watch shows each write before it is answered."""
+
+    def __init__(self) -> None:
+        self.changed: list[str] = []
+        self.informer = ConfigMaps(cast(Cluster, self), "/api/v1/configmaps", self.changed.append)
+        self.standing: Body = {}
+
+    async def create_config_map(self, body: Body) -> Body:
+        """It is there."""
+        metadata = {**body["metadata"], "uid": "a uid", "resourceVersion": "1"}
+        return await self.shows({**body, "metadata": metadata})
+
+    async def patch_config_map(self, namespace: str, name: str, patch: Body) -> Body:
+        """It has other data."""
+        return await self.edit({key: text for key, text in patch["data"].items() if text is not None})
+
+    async def edit(self, data: dict[str, str]) -> Body:
+        """Somebody gives it other data."""
+        version = str(int(self.standing["metadata"]["resourceVersion"]) + 1)
+        return await self.shows(
+            {**self.standing, "data": data, "metadata": {**self.standing["metadata"], "resourceVersion": version}}
+        )
+
+    async def shows(self, body: Body) -> Body:
+        """The watch is faster than any answer."""
+        self.standing = body
+        await self.informer.changed(body)
+        return body
+
+
+@virtual
+async def test_a_write_of_ours_is_nobody_elses_change() -> None:
+    """However soon the watch shows it: only what others change is acted on, and counted where it does not end."""
+    cluster = Quick()
+    publication = Publication(cast(Cluster, cluster), [cluster.informer])
+    await publication.publish(a_workload(), WHO, a_live())
+    await publication.publish(a_workload(), WHO, replace(a_live(), model_name="llama-4"))
+    assert cluster.changed == []
+
+    await cluster.edit({**cluster.standing["data"], "OPENAI_BASE_URL": "https://elsewhere.example"})
+    assert cluster.changed == [a_workload().uid]

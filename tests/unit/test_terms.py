@@ -10,12 +10,13 @@ import pytest
 
 from inferencekey_operator.api.keys import Key
 from inferencekey_operator.api.status import Creation
-from inferencekey_operator.controller.controller import AT_WORK, Controller
+from inferencekey_operator.controller.controller import Controller
 from inferencekey_operator.election.leader import LeadershipLostError
 from inferencekey_operator.election.leadership import Leadership
 from inferencekey_operator.election.shards import shard_of
+from inferencekey_operator.election.terms import AT_WORK, Terms
 from inferencekey_operator.kube.client import Cluster
-from inferencekey_operator.reconcile.context import RequeueAfter, Terms
+from inferencekey_operator.reconcile.context import RequeueAfter
 from inferencekey_operator.reconcile.creation import wait_for_the_uncertain
 from inferencekey_operator.settings import Settings
 from unit.builders import a_workload, at_rest

@@ -147,6 +147,8 @@ class ConfigMaps(Reflector):
         self._changed = changed
         self._namespace = _namespace(path)
         self._known: dict[Key, OwnConfigMap] = {}
+        self._underway: dict[Key, Mapping[str, str]] = {}
+        """The data that a write of ours puts there: the watch may show it before the write is answered."""
 
     def covers(self, namespace: str) -> bool:
         """Whether this watch sees that namespace."""
@@ -156,8 +158,13 @@ class ConfigMaps(Reflector):
         """The ConfigMap of this name, if it carries our label."""
         return self._known.get(key)
 
+    def writing(self, key: Key, data: Mapping[str, str]) -> None:
+        """A write of ours is sent: what the watch shows of it is nobody else's change."""
+        self._underway[key] = data
+
     def written(self, body: Body) -> OwnConfigMap | None:
         """What stands since our own write was answered: the answer, unless the watch told already what came after."""
+        self._underway.pop(key_of(body), None)
         if not self.has_told(body["metadata"]["resourceVersion"]):
             self._known[key_of(body)] = own_config_map(body)
         return self._known.get(key_of(body))
@@ -165,6 +172,7 @@ class ConfigMaps(Reflector):
     def drop(self, key: Key) -> None:
         """A ConfigMap that went."""
         self._known.pop(key, None)
+        self._underway.pop(key, None)
 
     def kept(self, item: Body) -> Body:
         return {**item, "data": _bounded(item.get("data") or {}), "binaryData": bool(item.get("binaryData"))}
@@ -180,8 +188,10 @@ class ConfigMaps(Reflector):
         old = self._known.get(key_of(item))
         if old is not None and _older(item, old):
             return
-        new = self._known[key_of(item)] = own_config_map(item)
-        if old is None or replace(old, resource_version=new.resource_version) != new:
+        key = key_of(item)
+        new = self._known[key] = own_config_map(item)
+        ours = new.tidy and new.data == self._underway.get(key) and (old is None or old.owner == new.owner)
+        if not ours and (old is None or replace(old, resource_version=new.resource_version) != new):
             self._tell(new, old)
 
     async def deleted(self, item: Body) -> None:

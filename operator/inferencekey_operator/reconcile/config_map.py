@@ -70,12 +70,12 @@ class Publication:
         """Nobody can change the data of an immutable one."""
         if not await self._delete(key, standing):
             raise _held(workload, key)
-        self._written(key, await self._cluster.create_config_map(wanted))
+        await self._create_anew(key, wanted)
 
     async def _create(self, workload: Workload, key: Key, wanted: Body) -> OwnConfigMap:
         """The new one, or the one that has its name already and does not carry our label."""
         try:
-            return self._written(key, await self._cluster.create_config_map(wanted))
+            return await self._create_anew(key, wanted)
         except ClusterError as error:
             if not error.conflict:
                 raise
@@ -85,9 +85,14 @@ class Publication:
         except ClusterError as error:
             raise taken if error.gone else error from None
 
+    async def _create_anew(self, key: Key, wanted: Body) -> OwnConfigMap:
+        self._informer(key).writing(key, wanted["data"])
+        return self._written(key, await self._cluster.create_config_map(wanted))
+
     async def _restore(self, key: Key, standing: OwnConfigMap, wanted: Body, *, owned: bool) -> None:
         """What went meanwhile is another conflict: it is made anew at the next look."""
         restoration = _restoration(standing, wanted, owned=owned)
+        self._informer(key).writing(key, wanted["data"])
         try:
             self._written(key, await self._cluster.patch_config_map(*key, restoration))
         except ClusterError as error:
@@ -123,10 +128,13 @@ class Publication:
 
     def _written(self, key: Key, body: Body) -> OwnConfigMap:
         """What stands after a write of ours; another conflict where it went before we were answered."""
-        standing = next(known for known in self._known if known.covers(key.namespace)).written(body)
+        standing = self._informer(key).written(body)
         if standing is None:
             raise _went(key)
         return standing
+
+    def _informer(self, key: Key) -> ConfigMaps:
+        return next(known for known in self._known if known.covers(key.namespace))
 
 
 def _restoration(standing: OwnConfigMap, wanted: Body, *, owned: bool) -> Body:

@@ -30,6 +30,7 @@ def _end(*_: object) -> None:
 def _run(arguments: Sequence[str] | None) -> int:
     import argparse
     import asyncio
+    from importlib.metadata import version
 
     from inferencekey_operator import settings as options
     from inferencekey_operator.app.process import serve
@@ -38,6 +39,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         prog="inferencekey-operator",
         description="A Kubernetes operator for InferenceKey: makes the platform match what Workloads declare.",
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('inferencekey-operator')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = commands.add_parser(
         "run",

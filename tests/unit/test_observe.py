@@ -70,15 +70,19 @@ def test_which_policy(own: str | None, namespace: str | None, default: OnDrift, 
 
 
 @pytest.mark.parametrize(
-    ("own", "namespace", "command"),
+    ("own", "namespace", "said", "where", "policy"),
     [
-        ("Panic", "Warn", "kubectl annotate ikw/support-bot -n team-a --overwrite inferencekey.com/on-drift=Reconcile"),
-        ("", None, "kubectl annotate ikw/support-bot -n team-a --overwrite"),
-        (None, "Panic", "kubectl annotate ns/team-a --overwrite inferencekey.com/on-drift=Reconcile"),
+        ("Panic", "Warn", 'of Workload support-bot is "Panic"', "ikw/support-bot -n team-a", "DryRun"),
+        ("dry-run", None, "Did you mean DryRun?", "ikw/support-bot -n team-a", "DryRun"),
+        ("Fial", None, "Did you mean Fail?", "ikw/support-bot -n team-a", "Fail"),
+        ("reconsile", None, "Did you mean Reconcile?", "ikw/support-bot -n team-a", "Reconcile"),
+        ("", None, 'is "", which is not a drift policy', "ikw/support-bot -n team-a", "DryRun"),
+        (None, "Panic", 'of Namespace team-a is "Panic"', "ns/team-a", "DryRun"),
+        (f"ik_sdk_0123abcd_{'0' * 64}", None, "is what looks like a token", "ikw/support-bot -n team-a", "DryRun"),
     ],
 )
-def test_a_policy_that_is_none(own: str | None, namespace: str | None, command: str) -> None:
-    """Nothing is touched, nothing is called, and the command names the place where it stands."""
+def test_a_policy_that_is_none(own: str | None, namespace: str | None, said: str, where: str, policy: str) -> None:
+    """Nothing is touched, and the message quotes it, names its place, and never suggests more than was meant."""
 
     @virtual
     async def check() -> None:
@@ -91,7 +95,9 @@ def test_a_policy_that_is_none(own: str | None, namespace: str | None, command: 
             await place.look(workload)
 
         assert caught.value.reason is Reason.INVALID_POLICY
-        assert command in caught.value.message
+        assert said in caught.value.message
+        assert f"kubectl annotate {where} --overwrite inferencekey.com/on-drift={policy}" in caught.value.message
+        assert "0000" not in caught.value.message
         assert place.lists == 0
 
     check()

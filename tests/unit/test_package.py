@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,12 @@ from inferencekey_operator.crd.schema import crd
 ROOT = Path(__file__).parents[2]
 UV = Path(sys.executable).with_name("uv")
 SECONDS = 300.0
+
+
+def test_it_tells_its_version() -> None:
+    """The one of the distribution, which images and bug reports go by."""
+    told = _run([sys.executable, "-m", "inferencekey_operator", "--version"], cwd=ROOT)
+    assert told.strip() == f"inferencekey-operator {version('inferencekey-operator')}"
 
 
 @pytest.fixture(scope="module")

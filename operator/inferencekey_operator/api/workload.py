@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any, Final
 
@@ -92,6 +93,13 @@ class OnDrift(StrEnum):
     def parse(cls, text: str) -> OnDrift | None:
         """The policy of that name, as spelled here or in the SDK, in any case; None if there is none."""
         return _POLICIES.get(text.lower())
+
+    @classmethod
+    def nearest(cls, text: str) -> OnDrift | None:
+        """The policy that was probably meant; None where no name is close."""
+        letters = "".join(filter(str.isalpha, text[:64].lower()))
+        close = get_close_matches(letters, [policy.lower() for policy in cls], n=1)
+        return cls.parse(close[0]) if close else None
 
 
 _POLICIES = {policy.lower(): policy for policy in OnDrift} | {"dry_run": OnDrift.DRY_RUN}

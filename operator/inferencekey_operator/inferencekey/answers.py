@@ -59,7 +59,7 @@ _MESSAGES = {
         f"Mint an ik_sdk_ token for {{place}} {_NEW_TOKEN}"
     ),
     Reason.PROJECT_MISMATCH: (
-        "The token {token} does not belong to {place} ({what}). Correct the project "
+        "The project does not match: the token {token} does not belong to {place} ({what}). Correct the project "
         "(spec.project, or INFERENCEKEY_PROJECT in the Secret), or put a token that was minted for {place} "
         "into the Secret's key."
     ),

@@ -200,13 +200,13 @@ def _project(workload: Workload, secret: Mapping[str, str]) -> str:
         command = _patch(workload, PROJECT_KEY, "<project slug>")
     raise ConfigurationError(
         Reason.PROJECT_NOT_SET,
-        f"{where} {_quoted(project)}, which is not a project slug. Nothing was called. A slug has lower-case ASCII "
+        f"{where} {quoted(project)}, which is not a project slug. Nothing was called. A slug has lower-case ASCII "
         f"letters and digits with single dashes between them, at most {LONGEST_PROJECT} characters, as in team-a. "
         f"{remedy}{command}",
     )
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """The beginning of `text` in quotes; never what may be a token, even a token that is cut, split or misspelled."""
     if text == TOO_LONG:
         return f"more than {LONGEST_VALUE:,} bytes"

@@ -17,7 +17,14 @@ from inferencekey_operator.errors import Actor, ConfigurationError, PlatformFail
 from inferencekey_operator.inferencekey.roster import Roster
 from inferencekey_operator.inferencekey.wire import LiveWorkload
 from inferencekey_operator.plan.conditions import condition
-from inferencekey_operator.plan.credentials import Credential, credential, identity, pinned_identity, refuse_secrets
+from inferencekey_operator.plan.credentials import (
+    Credential,
+    credential,
+    identity,
+    pinned_identity,
+    quoted,
+    refuse_secrets,
+)
 from inferencekey_operator.plan.drift import declared_document
 from inferencekey_operator.plan.ownership import IN_TIME, Origin, origin
 from inferencekey_operator.plan.plan import Identity, pending_approval
@@ -126,11 +133,18 @@ def drift_policy(context: Context, workload: Workload) -> OnDrift:
         return context.settings.on_drift
     found = OnDrift.parse(text)
     if found is None:
-        where = workload.argument if own is not None else f"ns/{workload.namespace}"
+        of, where = (
+            (f"Workload {workload.name}", workload.argument)
+            if own is not None
+            else (f"Namespace {workload.namespace}", f"ns/{workload.namespace}")
+        )
+        meant = OnDrift.nearest(text)
         raise ConfigurationError(
             Reason.INVALID_POLICY,
-            f"The annotation {ON_DRIFT} is none of {', '.join(OnDrift)}. Nothing is touched. Set one: kubectl "
-            f"annotate {where} --overwrite {ON_DRIFT}=Reconcile",
+            f"The annotation {ON_DRIFT} of {of} is {quoted(text)}, which is not a drift policy ({', '.join(OnDrift)})."
+            + (f" Did you mean {meant}?" if meant else "")
+            + " The operator changes nothing while it is not one. To set it, run: "
+            f"kubectl annotate {where} --overwrite {ON_DRIFT}={meant or OnDrift.DRY_RUN}",
         )
     return found
 

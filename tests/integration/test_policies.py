@@ -267,8 +267,9 @@ def test_a_policy_that_changes_is_carried_out_at_once(team: Team) -> None:
 
 @pytest.mark.usefixtures("operator")
 def test_any_other_value_touches_nothing(team: Team) -> None:
-    """Neither what is new nor what is there is touched; the message says which values there are, and mends it."""
+    """Neither what is new nor what is there is touched; the message says which values there are, and suggests one."""
     values = {"misspelled": "Reconsile", "dashed": "dry-run", "empty": ""}
+    meant = {"misspelled": "Reconcile", "dashed": "DryRun", "empty": "DryRun"}
     for name in (*values, "neighbour"):
         team.declare(name)
     team.until_ready("neighbour")
@@ -288,7 +289,10 @@ def test_any_other_value_touches_nothing(team: Team) -> None:
     for name in (*values, *(f"{name}-new" for name in values)):
         message = team.conditions(name)["Stalled"]["message"]
         assert all(policy in message for policy in POLICIES)
-        assert _typed(team, message) == f"annotate ikw/{name} -n {team.name} --overwrite {ON_DRIFT}=Reconcile"
+        policy = meant[name.removesuffix("-new")]
+        assert _typed(team, message) == f"annotate ikw/{name} -n {team.name} --overwrite {ON_DRIFT}={policy}"
+        eventually(lambda name=name: "InvalidPolicy" not in str(team.conditions(name)), within=SOON)  # type: ignore[misc]
+        team.annotate(name, {ON_DRIFT: "Reconcile"})
         team.until_ready(name, within=SOON)
         assert team.live(name)["model_name"] == "llama-3"
 
@@ -303,8 +307,9 @@ def test_a_namespaces_other_value_touches_nothing(team: Team) -> None:
     team.until("stopped", "False InvalidPolicy")
     assert team.slugs() == ["going"]
     command = _typed(team, team.conditions("stopped")["Stalled"]["message"])
-    assert command == f"annotate ns/{team.name} --overwrite {ON_DRIFT}=Reconcile"
-    team.until_ready("stopped", within=SOON)
+    assert command == f"annotate ns/{team.name} --overwrite {ON_DRIFT}=DryRun"
+    team.until("stopped", "False PlanPending", within=SOON)
+    assert team.slugs() == ["going"]
 
 
 @pytest.mark.usefixtures("operator")

@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 MOST_LEVELS = 100
-"""How deep a declaration may be nested: whatever walks it goes as deep as it is."""
+"""How deep a declaration can be nested: each walk of it recurses as deep."""
 MOST_VALUES = 2_000
-"""How many values it may hold, over all levels: a look takes time for each, in which nobody else is looked at."""
+"""How many values it can hold over all levels: each one takes time, in which no other Workload is reconciled."""
 TOO_MUCH = (
     f"config or executionPolicyConfig is nested deeper than {MOST_LEVELS} levels, or holds more than {MOST_VALUES} "
     "values, which no platform takes"

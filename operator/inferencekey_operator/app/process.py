@@ -11,7 +11,7 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -21,14 +21,13 @@ import aiohttp
 from inferencekey_operator import logs
 from inferencekey_operator.app import memory
 from inferencekey_operator.app.probes import Probes
-from inferencekey_operator.app.wiring import Parts, wire
+from inferencekey_operator.app.wiring import Parts, list_workloads, wire
 from inferencekey_operator.cache.informers import Namespaces
 from inferencekey_operator.controller.kopf_watch import NO_CRD, WorkloadWatch
 from inferencekey_operator.inferencekey.egress import Egress
 from inferencekey_operator.kube.backoff import Backoff
 from inferencekey_operator.kube.client import Cluster
 from inferencekey_operator.kube.errors import ClusterError
-from inferencekey_operator.kube.reading import Body
 from inferencekey_operator.network.proxies import Proxies
 from inferencekey_operator.network.variables import VariableError
 from inferencekey_operator.settings import Settings
@@ -126,14 +125,9 @@ def _collect_garbage_calmly() -> None:
 
 async def _work(settings: Settings, cluster: Cluster, parts: Parts, stop: asyncio.Event) -> None:
     """From the first look to the last."""
-
-    def everything() -> AsyncIterator[Body]:
-        store = parts.context.store
-        return cluster.workloads(settings.namespace, store.newest, store.version)
-
     async with _background(
         partial(_read_namespaces_again, cluster, parts.namespaces, settings),
-        partial(parts.controller.rounds, everything),
+        partial(parts.controller.rounds, partial(list_workloads, cluster, settings, parts.context.store)),
     ):
         await _first(stop.wait(), cluster.went_back.wait())
         log.info("stopping")

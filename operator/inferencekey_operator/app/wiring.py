@@ -76,7 +76,7 @@ def wire(settings: Settings, cluster: Cluster, *, egress: Egress | None = None, 
     controller = Controller(settings.shards)
     least_wait = settings.create_settle if starting_over else 0.0
     store, recorder = Store(), Recorder(cluster)
-    metadata = partial(_metadata_of_workloads, cluster, settings, store)
+    metadata = partial(list_workloads, cluster, settings, store, accept=METADATA_ONLY)
     leadership = Leadership(cluster, controller, settings, metadata, least_wait=least_wait)
     platforms = Platforms(settings.client_timeout, partial(_permit, leadership), egress or Egress.read())
     secrets = Secrets(controller.secret_changed)
@@ -129,8 +129,9 @@ def _permit(leadership: Leadership) -> None:
     check_decision()
 
 
-def _metadata_of_workloads(cluster: Cluster, settings: Settings, store: Store) -> AsyncIterator[Body]:
-    return cluster.workloads(settings.namespace, store.newest, store.version, accept=METADATA_ONLY)
+def list_workloads(cluster: Cluster, settings: Settings, store: Store, **how: str) -> AsyncIterator[Body]:
+    """Every Workload of this operator, from a list that is not older than what was seen. Raises ClusterError."""
+    return cluster.workloads(settings.namespace, store.newest, store.version, **how)
 
 
 def _health(settings: Settings, cluster: Cluster, controller: Controller, leadership: Leadership) -> Health:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -148,7 +149,7 @@ class ConfigMaps(Reflector):
         self._namespace = _namespace(path)
         self._known: dict[Key, OwnConfigMap] = {}
         self._underway: dict[Key, Mapping[str, str]] = {}
-        """The data that a write of ours puts there: the watch may show it before the write is answered."""
+        """The data that a write of ours puts there which is not answered yet: it is nobody else's change."""
 
     def covers(self, namespace: str) -> bool:
         """Whether this watch sees that namespace."""
@@ -158,13 +159,17 @@ class ConfigMaps(Reflector):
         """The ConfigMap of this name, if it carries our label."""
         return self._known.get(key)
 
-    def writing(self, key: Key, data: Mapping[str, str]) -> None:
-        """A write of ours is sent: what the watch shows of it is nobody else's change."""
+    @contextmanager
+    def writing(self, key: Key, data: Mapping[str, str]) -> Iterator[None]:
+        """While it lasts, a write of ours puts `data` there, and the watch may show it before it is answered."""
         self._underway[key] = data
+        try:
+            yield
+        finally:
+            self._underway.pop(key, None)
 
     def written(self, body: Body) -> OwnConfigMap | None:
         """What stands since our own write was answered: the answer, unless the watch told already what came after."""
-        self._underway.pop(key_of(body), None)
         if not self.has_told(body["metadata"]["resourceVersion"]):
             self._known[key_of(body)] = own_config_map(body)
         return self._known.get(key_of(body))
@@ -172,7 +177,6 @@ class ConfigMaps(Reflector):
     def drop(self, key: Key) -> None:
         """A ConfigMap that went."""
         self._known.pop(key, None)
-        self._underway.pop(key, None)
 
     def kept(self, item: Body) -> Body:
         return {**item, "data": _bounded(item.get("data") or {}), "binaryData": bool(item.get("binaryData"))}

@@ -51,7 +51,7 @@ class WorkloadWatch:
         namespaces: tuple[str, ...],
         note_served: Callable[[bool], None] = lambda served: None,
     ) -> None:
-        """`note_served` is told whether the API server serves Workloads, whenever that changes."""
+        """Calls `note_served` each time the API server begins or ceases to serve Workloads."""
         self._controller, self._cluster, self._namespaces = controller, cluster, namespaces
         self._tell, self._served = note_served, True
         self._unlisted: set[str | None] = set(namespaces or (None,))

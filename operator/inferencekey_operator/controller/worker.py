@@ -59,7 +59,7 @@ class Worker:
                 del self._parked[roster]
 
     async def work(self, key: Key) -> None:
-        """One look at whatever has that key, from its beginning to what is queued afterwards."""
+        """Reconcile the Workload that has this key now, and queue the key again where that is needed."""
         workload = self._context.store.get(key)
         if workload is None:
             self._queue.succeeded(key)  # it went while it was looked at: its failures are nobody's any more

@@ -1,3 +1,4 @@
 """Which replica may act, for which namespaces, and since when.
 
-Decides by Leases alone. Must not know what is done while a Lease is held, nor any Workload."""
+Decides by Leases alone. Must not know what is done while a Lease is held, nor any Workload.
+"""

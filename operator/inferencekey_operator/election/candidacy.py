@@ -17,7 +17,7 @@ from inferencekey_operator.election.hooks import Annotations, LeaseHooks
 from inferencekey_operator.election.layout import Layouts
 from inferencekey_operator.election.leader import Leader, LeadershipLostError
 from inferencekey_operator.election.shards import WANTED_BY, Layout
-from inferencekey_operator.election.terms import Worker
+from inferencekey_operator.election.terms import LeaderCallbacks
 from inferencekey_operator.kube.errors import ClusterError
 from inferencekey_operator.kube.reading import Body
 
@@ -36,7 +36,7 @@ class Candidacies:
     """All candidacies of this process."""
 
     layouts: Layouts
-    worker: Worker
+    callbacks: LeaderCallbacks
     client_timeout: float
     list_workloads: Callable[[], AsyncIterator[Body]]
     """Lists the metadata of every Workload of this operator. Raises ClusterError."""
@@ -69,7 +69,7 @@ class Candidacy(LeaseHooks):
 
     def __init__(self, shard: int, all_of_them: Candidacies) -> None:
         self.shard, self._field = shard, all_of_them
-        self._layouts, self._worker = all_of_them.layouts, all_of_them.worker
+        self._layouts, self._callbacks = all_of_them.layouts, all_of_them.callbacks
         self._bound: Layout | None = None
         """The layout under which the Lease is held."""
         self._acting = False
@@ -120,7 +120,7 @@ class Candidacy(LeaseHooks):
         except LeadershipLostError as error:
             log.warning("not leading any more: %s", error)
         if self._acting:
-            await self._worker.leave(self.shard)
+            await self._callbacks.leave(self.shard)
         self._acting, self._bound = False, None
 
     async def _work(self, taken: bool, holding: asyncio.Task[None]) -> None:
@@ -133,7 +133,7 @@ class Candidacy(LeaseHooks):
             holding.result()
         self._acting = True
         settled_in = self._field.client_timeout if taken or waited else 0.0
-        self._worker.begin(self.shard, settled_in=max(settled_in, self._field.least_wait))
+        self._callbacks.begin(self.shard, settled_in=max(settled_in, self._field.least_wait))
         given = asyncio.create_task(self._given.wait())
         try:
             await asyncio.wait({holding, given}, return_when=asyncio.FIRST_COMPLETED)
@@ -156,7 +156,7 @@ class Candidacy(LeaseHooks):
         """Notice what the former leader released; without a list in time, that may be taken for a loss."""
         try:
             async with asyncio.timeout(self.leader.renew_deadline):
-                await self._worker.catch_up(self.shard, self._field.list_workloads())
+                await self._callbacks.catch_up(self.shard, self._field.list_workloads())
         except (ClusterError, TimeoutError) as error:
             log.warning(
                 "the Workloads that the former leader released are not known: %s", error or "no list came in time"

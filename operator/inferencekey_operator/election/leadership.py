@@ -18,7 +18,7 @@ from inferencekey_operator.election.candidacy import Candidacies, Candidacy
 from inferencekey_operator.election.layout import Layouts
 from inferencekey_operator.election.leader import Leader, LeadershipLostError, boot_clock
 from inferencekey_operator.election.shards import pace, shard_of
-from inferencekey_operator.election.terms import AT_WORK, Worker
+from inferencekey_operator.election.terms import AT_WORK, LeaderCallbacks
 from inferencekey_operator.kube.client import MANAGER, Cluster
 from inferencekey_operator.kube.reading import Body
 from inferencekey_operator.settings import Settings
@@ -33,14 +33,14 @@ class Leadership:
     def __init__(
         self,
         cluster: Cluster,
-        worker: Worker,
+        callbacks: LeaderCallbacks,
         settings: Settings,
         list_workloads: Callable[[], AsyncIterator[Body]],
         *,
         least_wait: float = 0.0,
     ) -> None:
         """`least_wait` is how many seconds creations wait, whoever had the Lease before."""
-        self._cluster, self._worker, self._settings = cluster, worker, settings
+        self._cluster, self._callbacks, self._settings = cluster, callbacks, settings
         self._list_workloads = list_workloads
         self._least_wait = least_wait
         self._field: Candidacies | None = None
@@ -98,7 +98,7 @@ class Leadership:
         """Finish what is in work, under the Leases; then give them up."""
         if self._field is not None:
             self._field.closing = True
-        await self._worker.stop()
+        await self._callbacks.stop()
         if self._run is not None:
             self._run.cancel()
             await asyncio.gather(self._run, return_exceptions=True)
@@ -109,7 +109,7 @@ class Leadership:
         settings, duration = self._settings, self._settings.lease_duration
         renew_deadline = min(10.0, duration - settings.client_timeout - MARGIN)
         layouts = Layouts(settings.shards, duration=duration, fresh_for=renew_deadline, clock=boot_clock)
-        field = Candidacies(layouts, self._worker, settings.client_timeout, self._list_workloads, self._least_wait)
+        field = Candidacies(layouts, self._callbacks, settings.client_timeout, self._list_workloads, self._least_wait)
         identity = f"{socket.gethostname()}_{os.getpid()}_{uuid.uuid4().hex[:8]}"
         for shard in range(settings.shards):
             candidacy = Candidacy(shard, field)

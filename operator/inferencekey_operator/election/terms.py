@@ -14,8 +14,8 @@ AT_WORK: ContextVar[Key | None] = ContextVar("AT_WORK", default=None)
 """For which Workload something is done: each look is a task, with a context of its own."""
 
 
-class Worker(Protocol):
-    """What works while Leases are held."""
+class LeaderCallbacks(Protocol):
+    """What a process does as its Leases come and go."""
 
     async def catch_up(self, shard: int, everything: AsyncIterator[Mapping[str, Any]]) -> None:
         """Before a term: `everything` is every Workload that there is by now."""

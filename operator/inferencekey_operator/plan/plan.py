@@ -111,9 +111,20 @@ class Plan:
     task_type_differs: bool = False
 
     @property
+    def creation(self) -> Create | None:
+        """The POST that it sends, if it sends one."""
+        return self.step if self.perform and isinstance(self.step, Create) else None
+
+    @property
+    def update(self) -> Update | None:
+        """The PATCH that it sends, if it sends one."""
+        return self.step if self.perform and isinstance(self.step, Update) else None
+
+    @property
     def sent(self) -> frozenset[str]:
         """The wire fields that are sent, if it is carried out."""
-        return frozenset(self.step.body) if self.perform and isinstance(self.step, Create | Update) else frozenset()
+        call = self.creation or self.update
+        return frozenset(call.body) if call is not None else frozenset()
 
     @property
     def held(self) -> bool:

@@ -14,7 +14,7 @@ from inferencekey_operator.inferencekey.wire import LiveWorkload
 from inferencekey_operator.plan import endpoint
 from inferencekey_operator.plan.credentials import pins
 from inferencekey_operator.plan.drift import applied_records
-from inferencekey_operator.plan.plan import Create, Plan, PlanInput
+from inferencekey_operator.plan.plan import Plan, PlanInput
 
 COUNTED = 2**53
 """Where the counter of plans begins anew. Only hands bring it there; beyond 64 bits no status could be written."""
@@ -62,7 +62,7 @@ def _adopted(situation: PlanInput, plan: Plan) -> bool:
     status = situation.workload.status
     if situation.known and status.workload_id:
         return bool(status.adopted)
-    created = plan.perform and isinstance(plan.step, Create)
+    created = plan.creation is not None
     return not (created or situation.known)
 
 

@@ -18,7 +18,7 @@ from inferencekey_operator.inferencekey.wire import LiveWorkload
 from inferencekey_operator.plan import conditions
 from inferencekey_operator.plan.credentials import pins
 from inferencekey_operator.plan.ownership import Origin
-from inferencekey_operator.plan.plan import Create, Plan, PlanInput, Update
+from inferencekey_operator.plan.plan import Plan, PlanInput
 from inferencekey_operator.reconcile.conflicts import weigh
 from inferencekey_operator.reconcile.context import Context, RequeueAfter, deciding
 from inferencekey_operator.reconcile.creation import create, refuse_the_outdated, wait_for_the_uncertain
@@ -46,11 +46,11 @@ class Applier:
 
     def exclusively(self, observed: Observed, plan: Plan) -> AbstractAsyncContextManager[Any]:
         """A creation holds the lock of its slug until the status has its id; nothing else needs one."""
-        return observed.roster.creation(observed.identity.slug) if _creates(plan) else nullcontext()
+        return observed.roster.creation(observed.identity.slug) if plan.creation else nullcontext()
 
     async def apply(self, plan_input: PlanInput, observed: Observed, plan: Plan) -> Applied:
         """Create, update, or leave as it is. Raises as `ensure` does."""
-        if _creates(plan):
+        if plan.creation:
             return await self._create(plan_input.workload, observed)
         workload = await self._record_before_the_update(plan_input.workload, observed, plan)
         live = await self._update(workload, observed, plan)
@@ -65,19 +65,20 @@ class Applier:
         live, whose = find(context, workload, before.identity, roster)
         observed = replace(before, live=live, origin=whose)
         plan_input, plan = self._decider.decide(workload, observed)
-        if not (plan.perform and isinstance(plan.step, Create)):
+        if plan.creation is None:
             raise RequeueAfter(0.0)
-        workload, answer = await create(context, workload, observed, plan.step)
+        workload, answer = await create(context, workload, observed, plan.creation)
         return Applied(replace(plan_input, workload=workload), observed, plan, answer)
 
     async def _update(self, workload: Workload, observed: Observed, plan: Plan) -> LiveWorkload | None:
         memory = self._context.store.memory(workload.key)
-        if not (plan.perform and isinstance(plan.step, Update)):
+        update = plan.update
+        if update is None:
             memory.conflict = None
             return observed.live
         try:
             with deciding(partial(refuse_the_outdated, self._context, workload, observed.policy)):
-                answer = await observed.roster.update(plan.step.workload_id, plan.step.body)
+                answer = await observed.roster.update(update.workload_id, update.body)
         except PlatformFailure as error:
             if error.uncertain:
                 self._context.serving.written(workload.key)
@@ -96,14 +97,15 @@ class Applier:
 
         The record of a creation decides whose it is, and after the update the row resembles another one.
         """
-        if not (plan.perform and isinstance(plan.step, Update)):
+        update = plan.update
+        if update is None:
             return workload
         if workload.status.workload_id and plan.drift_class is DriftClass.OUT_OF_BAND:
             return await self._unready(workload, observed, plan)
         if workload.status.workload_id or observed.origin is Origin.FOUND:
             return workload
         workload = await self._context.reporter.record(
-            workload, workload_id=plan.step.workload_id, adopted=not observed.known, **pins(observed.identity)
+            workload, workload_id=update.workload_id, adopted=not observed.known, **pins(observed.identity)
         )
         if observed.known:
             raise RequeueAfter(0.0)
@@ -113,7 +115,3 @@ class Applier:
         """Before a repair: of any other update, the hashes of what was applied tell that it was carried out."""
         report = conditions.verdict(workload, plan, observed.live, Readiness())
         return await self._context.reporter.report(workload, replace(report, readiness=Readiness()))
-
-
-def _creates(plan: Plan) -> bool:
-    return plan.perform and isinstance(plan.step, Create)

@@ -86,15 +86,15 @@ class Publication:
             raise taken if error.gone else error from None
 
     async def _create_anew(self, key: Key, wanted: Body) -> OwnConfigMap:
-        self._informer(key).writing(key, wanted["data"])
-        return self._written(key, await self._cluster.create_config_map(wanted))
+        with self._informer(key).writing(key, wanted["data"]):
+            return self._written(key, await self._cluster.create_config_map(wanted))
 
     async def _restore(self, key: Key, standing: OwnConfigMap, wanted: Body, *, owned: bool) -> None:
         """What went meanwhile is another conflict: it is made anew at the next look."""
         restoration = _restoration(standing, wanted, owned=owned)
-        self._informer(key).writing(key, wanted["data"])
         try:
-            self._written(key, await self._cluster.patch_config_map(*key, restoration))
+            with self._informer(key).writing(key, wanted["data"]):
+                self._written(key, await self._cluster.patch_config_map(*key, restoration))
         except ClusterError as error:
             if not error.gone:
                 raise

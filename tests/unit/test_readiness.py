@@ -377,10 +377,11 @@ async def test_a_stream_that_is_refused_fails_by_its_status(world: World, status
 
 
 async def test_a_stream_to_nobody_is_unreachable() -> None:
-    """A platform that does not answer is a failure, and the limit for that is not the one of silence."""
+    """A platform that does not answer is a failure, long before an open stream would count as silent."""
     async with raw_server(stays_silent) as server, open_http() as lines:
         with pytest.raises(PlatformFailure) as caught:
-            await words(phases(lines, server.url, TOKEN, "team-a", "bot", silence=0.2))
+            async with asyncio.timeout(20):
+                await words(phases(lines, server.url, TOKEN, "team-a", "bot", first_word=0.2))
     assert caught.value.reason is Reason.PLATFORM_UNREACHABLE
 
 

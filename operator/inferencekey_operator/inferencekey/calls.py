@@ -112,10 +112,12 @@ async def answered(
     call: Call,
     deadline: float | None,
     timeout: httpx.Timeout | None = None,
+    head_within: float | None = None,
 ) -> AsyncIterator[httpx.Response]:
     """Send a call, and give the answer if its status is a success; its body is not read yet.
 
-    The `deadline` holds until the context ends. httpx's errors, in the context too, leave it translated.
+    The `deadline` holds until the context ends, `head_within` until the status and the headers are there. httpx's
+    errors, in the context too, leave it translated.
 
     Raises:
         PlatformFailure: another status, or no answer.
@@ -125,7 +127,8 @@ async def answered(
     with measured(call.operation) as measurement:
         try:
             async with asyncio.timeout(deadline), lines.line() as http:
-                response = await _sent(http, request, call)
+                async with asyncio.timeout(head_within):
+                    response = await _sent(http, request, call)
                 measurement.answered(response.status_code, whole=call.accept == EVENTS)
                 try:
                     await _expect_success(response, call)

@@ -29,7 +29,8 @@ TERMINAL = frozenset({"ready", "error"})
 WAITS = (1.0, 2.0, 4.0, 5.0)
 """Seconds before a dropped stream is opened again; the last one stays."""
 FIRST_WORD = 10.0
-"""Seconds in which a stream tells the present phase, as the platform promises; comments alone are no word."""
+"""Seconds in which a stream is answered, and as many in which it then tells the present phase, as the platform
+promises; comments alone do not count."""
 SILENCE = 60.0
 """Seconds without a byte, keep-alives included, after which a stream counts as dropped."""
 LINE_LIMIT = 64 * 1024
@@ -160,12 +161,12 @@ async def phases(
     left early, for it holds a connection.
 
     Raises:
-        PlatformFailure: the stream could not be opened, or is none.
+        PlatformFailure: the stream could not be opened, was not answered within `first_word` seconds, or is none.
         ConfigurationError: the base URL or the token cannot be used.
     """
     call = Call("readiness", "GET", wire.readiness_path(project, slug), token, project, accept=EVENTS)
     timeout = httpx.Timeout(_TO_CONNECT, read=silence)
-    async with answered(lines, checked_base_url(base_url), call, None, timeout) as response:
+    async with answered(lines, checked_base_url(base_url), call, None, timeout, head_within=first_word) as response:
         expect_type(response, call)
         echoes = Echoes(token)
         async with aclosing(_events(response)) as events:

@@ -103,7 +103,7 @@ ROWS = (
             number(
                 "Oldest list",
                 "So old may a drift be before it is seen.",
-                "max(inferencekey_roster_age_seconds{$scope})",
+                "max(inferencekey_project_list_age_seconds{$scope})",
                 unit="s",
                 bad=300.0,
             ),
@@ -241,7 +241,7 @@ ROWS = (
             Panel(
                 "Age of lists",
                 "The five projects that were not listed for longest.",
-                (query("topk(5, max by (project) (inferencekey_roster_age_seconds{$scope}))", "{{project}}"),),
+                (query("topk(5, max by (project) (inferencekey_project_list_age_seconds{$scope}))", "{{project}}"),),
                 unit="s",
             ),
             Panel(
@@ -252,7 +252,7 @@ ROWS = (
             Panel(
                 "Projects that cannot be listed",
                 "By reason.",
-                (query("sum by (reason) (inferencekey_rosters_troubled{$scope})", "{{reason}}"),),
+                (query("sum by (reason) (inferencekey_failing_projects{$scope})", "{{reason}}"),),
             ),
         ),
     ),

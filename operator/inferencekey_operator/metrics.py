@@ -93,12 +93,12 @@ UNDECLARED = GaugeSpec(
     "Workloads on the platform that no Workload declares, in projects that Workloads use. They are billed.",
     ("project",),
 )
-ROSTER_AGE = GaugeSpec(
-    "inferencekey_roster_age_seconds", "Age of the newest list of a project on the platform.", ("project",)
+PROJECT_LIST_AGE = GaugeSpec(
+    "inferencekey_project_list_age_seconds", "Age of the newest list of a project on the platform.", ("project",)
 )
-ROSTERS = GaugeSpec("inferencekey_rosters", "Projects that are listed, one for each credential.")
-ROSTERS_TROUBLED = GaugeSpec(
-    "inferencekey_rosters_troubled", "Rosters that the platform refuses to list now, by reason.", ("reason",)
+PROJECTS = GaugeSpec("inferencekey_projects", "Projects that are listed, one for each credential.")
+FAILING_PROJECTS = GaugeSpec(
+    "inferencekey_failing_projects", "Projects that the platform refuses to list now, by reason.", ("reason",)
 )
 STREAMS = GaugeSpec("inferencekey_readiness_streams", "Readiness streams that are open, or wait for a place.")
 QUEUE_DEPTH = GaugeSpec("inferencekey_queue_depth", "Workloads that wait for their turn.")

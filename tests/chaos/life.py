@@ -134,7 +134,7 @@ class Life:
             end.cancel()
         await parts.leadership.end()
         parts.context.serving.close()
-        parts.context.rosters.close()
+        parts.context.projects.close()
         with suppress(TimeoutError):
             await asyncio.wait_for(parts.context.recorder.flush(), 2.0)
         for task in beside:

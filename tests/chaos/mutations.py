@@ -12,7 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 from inferencekey_operator.api.workload import Workload
-from inferencekey_operator.inferencekey.roster import Roster
+from inferencekey_operator.inferencekey.project import Project
 from inferencekey_operator.plan.ownership import Origin
 from inferencekey_operator.plan.plan import _APPLY, PlanInput, _Verdict
 from inferencekey_operator.reconcile.deletion import Deletion
@@ -73,8 +73,8 @@ def nothing_is_deleted() -> AbstractContextManager[Any]:
 def everything_is_known() -> AbstractContextManager[Any]:
     """What is found counts as made here, whatever its age and the adoption policy."""
 
-    def found(world: Any, workload: Workload, who: Any, roster: Roster) -> Any:
-        return roster.by_slug(who.slug), Origin.OURS
+    def found(world: Any, workload: Workload, who: Any, project: Project) -> Any:
+        return project.cache.by_slug(who.slug), Origin.OURS
 
     stack = ExitStack()
     for module in ("reconcile.observe", "reconcile.apply"):

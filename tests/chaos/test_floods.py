@@ -14,7 +14,7 @@ from chaos.world import SETTINGS, World
 from hostile.echoed import ENCODINGS, reads
 from inferencekey_operator.api.workload import ON_DRIFT, RECONCILE_REQUESTED_AT
 from inferencekey_operator.controller.damping import AT_ONCE, WAITS
-from inferencekey_operator.inferencekey.roster import FORCED
+from inferencekey_operator.inferencekey.project import FORCED
 
 # -- echoes of the token ---------------------------------------------------------------------------------------
 

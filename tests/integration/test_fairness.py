@@ -19,7 +19,7 @@ from harness.operators import Operator
 from harness.simulator import behaving
 from harness.team import TOKEN_KEY
 from harness.waiting import eventually
-from inferencekey_operator.inferencekey.roster import WRITES
+from inferencekey_operator.inferencekey.project import WRITES
 from inferencekey_simulator.admin import Admin
 
 TEAMS = 5

@@ -87,12 +87,12 @@ def test_what_nobody_declares_is_counted(team: Team, scrape: Scrape, operator: O
     eventually(lambda: scrape.value("inferencekey_undeclared_workloads", project=team.name), equals(0.0))
     team.platform.add(team.name, "forgotten")
     eventually(lambda: scrape.value("inferencekey_undeclared_workloads", project=team.name), equals(1.0))
-    age = scrape.value("inferencekey_roster_age_seconds", project=team.name)
+    age = scrape.value("inferencekey_project_list_age_seconds", project=team.name)
     assert age is not None
     assert 0 <= age < 60
     team.delete(NAME)
     team.until_gone(NAME)
-    eventually(lambda: scrape.value("inferencekey_roster_age_seconds", project=team.name), equals(None))
+    eventually(lambda: scrape.value("inferencekey_project_list_age_seconds", project=team.name), equals(None))
     assert scrape.value("inferencekey_undeclared_workloads", project=team.name) is None
 
 

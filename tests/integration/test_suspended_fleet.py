@@ -8,7 +8,7 @@ from harness import operators
 from harness.crowd import Crowd
 from harness.operators import Operator
 from harness.waiting import eventually
-from inferencekey_operator.inferencekey.roster import WRITES
+from inferencekey_operator.inferencekey.project import WRITES
 
 NAMES = [f"bot-{number:02}" for number in range(24)]
 POST_SECONDS = 15.0

@@ -21,9 +21,9 @@ from inferencekey_operator.cache.installations import Installations
 from inferencekey_operator.cache.readiness import Serving
 from inferencekey_operator.cache.workloads import Memory, Store
 from inferencekey_operator.errors import Reason
+from inferencekey_operator.inferencekey.project import Project
+from inferencekey_operator.inferencekey.projects import Projects
 from inferencekey_operator.inferencekey.rate_limits import RateLimits
-from inferencekey_operator.inferencekey.roster import Roster
-from inferencekey_operator.inferencekey.rosters import Rosters
 from inferencekey_operator.inferencekey.wire import LiveWorkload
 from inferencekey_operator.kube.client import Cluster
 from inferencekey_operator.kube.reading import Body
@@ -136,7 +136,7 @@ class Place:
             reporter=Reporter(cast(Cluster, self.kubernetes), self.store, recorder, ME),
             secrets=self.secrets,
             namespace_policies=self.namespaces.get,
-            rosters=Rosters(lambda _: self.platform, pace, changed=lambda *_: None, recovered=lambda _: None),
+            projects=Projects(lambda _: self.platform, pace, changed=lambda *_: None, recovered=lambda _: None),
             claims=Claims(self.store.get, self.freed.append, with_id=self.store.with_id),
             publication=cast(Publication, NoConfigMaps()),
             serving=self.serving,
@@ -166,9 +166,9 @@ class Place:
         """What the process remembers of it."""
         return self.store.memory(workload.key)
 
-    def roster(self) -> Roster:
+    def project(self) -> Project:
         """That of the builders' credential."""
-        return self.context.rosters.use("a test", PLATFORM, "prod", TOKEN)
+        return self.context.projects.use("a test", PLATFORM, "prod", TOKEN)
 
     async def look(self, workload: Workload) -> Observed:
         """Observe `workload`."""

@@ -1,4 +1,4 @@
-"""A platform at the boundary of the roster's client: rows, how long each call takes, and what calls fail with.
+"""A platform at the boundary of the project's client: rows, how long each call takes, and what calls fail with.
 
 For questions of time and order alone, on a virtual clock; what travels over HTTP is tested against the simulator.
 """
@@ -41,7 +41,7 @@ def now() -> float:
 
 
 class ScriptedPlatform:
-    """Implements the roster's `Client` for the one token and project of the builders."""
+    """Implements the project's `Client` for the one token and project of the builders."""
 
     def __init__(self, *rows: LiveWorkload) -> None:
         self.rows = {each.slug: each for each in rows}

@@ -17,8 +17,8 @@ from inferencekey_operator.api.workload import FINALIZER, Workload
 from inferencekey_operator.cache.workloads import Store
 from inferencekey_operator.controller.controller import Controller
 from inferencekey_operator.errors import PlatformFailure, Reason
+from inferencekey_operator.inferencekey.project import Project
 from inferencekey_operator.inferencekey.rate_limits import RateLimits
-from inferencekey_operator.inferencekey.roster import Roster
 from inferencekey_operator.reconcile.context import Context
 from unit.builders import PLATFORM, TOKEN, a_live, a_workload, agreed
 from unit.place import Place, a_place, body_of
@@ -53,7 +53,7 @@ async def bodies(*workloads: Workload) -> AsyncIterator[Mapping[str, Any]]:
 async def test_who_is_missed_by_a_list_went() -> None:
     """If the list is of its namespace, and of its time: what came while it was made is in no list yet."""
     ignored = SimpleNamespace(forget=lambda _: None, leave=lambda _: None, release=lambda *_: None)
-    controller = controller_of(serving=ignored, rosters=ignored, claims=ignored, secrets=ignored)
+    controller = controller_of(serving=ignored, projects=ignored, claims=ignored, secrets=ignored)
     stays, goes = a_workload(name="stays", uid="u-1"), a_workload(name="goes", uid="u-2")
     elsewhere, late = a_workload(name="e", uid="u-3", namespace="elsewhere"), a_workload(name="late", uid="u-4")
     store = controller.context.store
@@ -85,19 +85,19 @@ async def test_the_failures_of_what_is_gone_are_forgotten() -> None:
 
 @virtual
 async def test_a_token_that_was_rotated_in_an_outage_is_forgotten() -> None:
-    """Its roster, with all rows, goes when nobody uses it, though the platform never answered it again."""
+    """Its project, with all rows, goes when nobody uses it, though the platform never answered it again."""
     nothing: Any = lambda *_: None  # noqa: E731
-    roster = Roster(ScriptedPlatform(), PLATFORM, "prod", TOKEN, RateLimits(), changed=nothing, recovered=nothing)
-    roster.down = True
-    used = {"roster": roster}
-    controller = controller_of(rosters=SimpleNamespace(of=lambda _: used["roster"]))
+    project = Project(ScriptedPlatform(), PLATFORM, "prod", TOKEN, RateLimits(), changed=nothing, recovered=nothing)
+    project.down = True
+    used = {"project": project}
+    controller = controller_of(projects=SimpleNamespace(of=lambda _: used["project"]))
     workload = a_workload()
     controller._worker._return_later(workload.key, workload, DOWN)
-    assert roster in controller._worker._parked
+    assert project in controller._worker._parked
 
-    gone = ref(roster)
+    gone = ref(project)
     used.clear()
-    del roster
+    del project
     gc.collect()
     assert gone() is None
 

@@ -67,10 +67,10 @@ class Replica:
 
     async def creates(self, *, again: bool = False) -> LiveWorkload:
         """As the reconciler does it, from an observation to the answer."""
-        roster = self.place.roster()
-        await roster.look(self.memory.seen)
+        project = self.place.project()
+        await project.look(self.memory.seen)
         declared = declared_document(self.now)
-        observed = Observed(IDENTITY, roster, OnDrift.RECONCILE, declared, None, Origin.FOUND)
+        observed = Observed(IDENTITY, project, OnDrift.RECONCILE, declared, None, Origin.FOUND)
         _, answer = await create(self.context, self.now, observed, Create(declared, again=again))
         return answer
 

@@ -226,7 +226,7 @@ async def test_what_the_deletion_was_decided_for_has_to_stand() -> None:
     end.place.stands(later)
 
     with pytest.raises(RequeueAfter):
-        await Deletion(end.place.context)._send(stale, IDENTITY, end.place.roster(), ID)
+        await Deletion(end.place.context)._send(stale, IDENTITY, end.place.project(), ID)
     assert "delete" not in end.did
 
 

@@ -39,7 +39,7 @@ from inferencekey_operator.crd.reference import render as reference
 from inferencekey_operator.crd.schema import crd
 from inferencekey_operator.election.shards import LAYOUT, WANTED_BY
 from inferencekey_operator.errors import Actor, Reason
-from inferencekey_operator.inferencekey import roster
+from inferencekey_operator.inferencekey import project
 from inferencekey_operator.inferencekey.wire import LiveWorkload
 from inferencekey_operator.metrics import GaugeSpec
 from inferencekey_operator.plan import conditions, drift, endpoint
@@ -383,7 +383,7 @@ def test_the_least_is_the_example_without_its_comments() -> None:
         ("docs/drift-policies.md", f"at least {safeguards.CONFIRM_AFTER:g} seconds"),
         ("docs/drift-policies.md", f"at least {safeguards.MASS_LEAST} known workloads"),
         ("ARCHITECTURE.md", f"{drift.MOST_BYTES:,} bytes of records"),
-        ("ARCHITECTURE.md", f"at most {({8: 'eight'})[roster.WRITES]} writes under way"),
+        ("ARCHITECTURE.md", f"at most {({8: 'eight'})[project.WRITES]} writes under way"),
         ("docs/metrics.md", f"the {MOST_PROJECTS} worst projects"),
         ("docs/metrics.md", f"silent for more than {health.DEAF:.0f} s"),
         ("docs/metrics.md", f"gone on for {health.STUCK / 60:.0f} minutes"),

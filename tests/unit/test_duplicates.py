@@ -61,8 +61,8 @@ class Attempts:
             self.count += 1
             assert self.count < 20, "the key comes back too often"
             try:
-                _, roster = await reach(context, self._workload)
-                return await delete_for_sure(context, self._workload, roster, DUPLICATE)
+                _, project = await reach(context, self._workload)
+                return await delete_for_sure(context, self._workload, project, DUPLICATE)
             except RequeueAfter as later:
                 await asyncio.sleep(later.seconds)
             except PlatformFailure as error:
@@ -175,7 +175,7 @@ async def test_a_list_that_cannot_be_read_backs_nothing(answers: list[Deleted], 
 async def test_a_deletion_without_an_answer_is_sent_again() -> None:
     """It may have been carried out: the next one tells."""
     place, workload = await with_a_duplicate()
-    await place.roster().look()
+    await place.project().look()
     place.platform.fails.append(LOST)
     attempts = Attempts(place, workload)
 
@@ -195,16 +195,16 @@ async def test_a_duplicate_is_recorded_before_it_is_deleted() -> None:
     workload = replace(a_workload(), status=replace(a_workload().status, creation=RECORD))
     place.stands(workload)
     place.memory(workload).duplicate = DUPLICATE
-    _, roster = await reach(place.context, workload)
+    _, project = await reach(place.context, workload)
 
-    workload = await remove_duplicate(place.context, workload, roster)
+    workload = await remove_duplicate(place.context, workload, project)
 
     assert place.did == ["status", "delete", "status"]
     assert [patch.get("duplicateWorkloadId") for patch in place.kubernetes.patches] == [DUPLICATE, None]
     assert place.kubernetes.patches[0]["creation"] is None
     assert duplicate_of(place.context, workload) is None
     assert [reason for reason, _ in place.events.of_workloads] == [Reason.DUPLICATE_WORKLOAD]
-    assert await remove_duplicate(place.context, workload, roster) == workload
+    assert await remove_duplicate(place.context, workload, project) == workload
     assert len(place.did) == 3
 
 
@@ -215,9 +215,9 @@ async def test_a_duplicate_whose_record_is_refused_is_deleted_all_the_same() -> 
     workload = place.now_stands(a_workload())
     place.memory(workload).duplicate = DUPLICATE
     place.kubernetes.fails = [ClusterError(503, "not now")]
-    _, roster = await reach(place.context, workload)
+    _, project = await reach(place.context, workload)
 
-    await remove_duplicate(place.context, workload, roster)
+    await remove_duplicate(place.context, workload, project)
 
     assert place.did == ["status", "delete"]
     assert duplicate_of(place.context, workload) is None
@@ -227,9 +227,9 @@ async def test_a_duplicate_whose_record_is_refused_is_deleted_all_the_same() -> 
 async def test_a_duplicate_of_a_former_process_is_deleted() -> None:
     """Nothing is remembered, and the status has its id: no further record is needed."""
     place, workload = await with_a_duplicate()
-    _, roster = await reach(place.context, workload)
+    _, project = await reach(place.context, workload)
 
-    workload = await remove_duplicate(place.context, workload, roster)
+    workload = await remove_duplicate(place.context, workload, project)
 
     assert place.did == ["delete", "status"]
     assert workload.status.duplicate_workload_id is None
@@ -254,11 +254,11 @@ async def test_what_may_be_a_duplicate_is_announced(why: str, changes: dict[str,
     place = await a_place()
     place.platform.rows["support-bot-7"] = row("support-bot-7", **{**MADE, "created_at": NOW, **changes})
     place.platform.rows["support-bot-x"] = row("support-bot-x", **MADE)
-    workload, roster = place.now_stands(a_workload()), place.roster()
-    await roster.look()
+    workload, project = place.now_stands(a_workload()), place.project()
+    await project.look()
 
     for _ in range(3):
-        announce_duplicates(place.context, workload, IDENTITY, roster, RECORD)
+        announce_duplicates(place.context, workload, IDENTITY, project, RECORD)
 
     assert len(place.events.warnings) == (1 if announced else 0), why
     assert all("support-bot-7" in note for note in place.events.warnings)
@@ -273,9 +273,9 @@ async def test_what_another_workload_declares_is_no_duplicate() -> None:
     seven = a_workload(name="seven", uid="uid-of-seven")
     place.stands(seven)
     place.context.claims.stake(seven.key, replace(IDENTITY, slug="support-bot-7"), lambda: False)
-    roster = place.roster()
-    await roster.look()
+    project = place.project()
+    await project.look()
 
-    announce_duplicates(place.context, place.now_stands(a_workload()), IDENTITY, roster, RECORD)
+    announce_duplicates(place.context, place.now_stands(a_workload()), IDENTITY, project, RECORD)
 
     assert place.events.warnings == []

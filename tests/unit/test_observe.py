@@ -135,7 +135,7 @@ def test_what_stands_in_the_way_costs_no_call(reason: Reason, workload: Workload
 
         assert caught.value.reason is reason
         assert place.lists == 1
-        assert list(place.context.rosters) == []
+        assert list(place.context.projects) == []
 
     check()
 
@@ -166,7 +166,7 @@ async def test_a_look() -> None:
     assert seen.identity == IDENTITY
     assert seen.declared["model_name"] == "llama-3"
     assert (seen.live, seen.known) == (row("support-bot"), False)
-    assert place.context.rosters.of(a_workload().key) is seen.roster
+    assert place.context.projects.of(a_workload().key) is seen.project
     assert place.secrets.last_good("team-a", "inferencekey", "INFERENCEKEY_SDK_TOKEN", "prod") == SECRET
 
 
@@ -226,7 +226,7 @@ async def test_a_claim_is_staked_before_the_first_look() -> None:
     assert place.lists == 0
     refuse_rivals(place.context, YOUNGER, IDENTITY)
 
-    await place.context.rosters.use("somebody else with this token", PLATFORM, "prod", TOKEN).look()
+    await place.context.projects.use("somebody else with this token", PLATFORM, "prod", TOKEN).look()
 
     with pytest.raises(ConfigurationError, match="belongs to Workload team-a/support-bot"):
         refuse_rivals(place.context, YOUNGER, IDENTITY)
@@ -330,12 +330,12 @@ ROWS: list[tuple[str, dict[str, Any], list[dict[str, Any]], str | None, Origin]]
 
 
 async def listed(place: Place, rows: list[dict[str, Any]]) -> Any:
-    """A roster whose newest list has these rows."""
+    """A project whose newest list has these rows."""
     place.platform.rows = {}
     place.platform.extra = [{**asdict(a_live()), "created_at": NOW.isoformat(), **changes} for changes in rows]
-    roster = place.roster()
-    await roster.look()
-    return roster
+    project = place.project()
+    await project.look()
+    return project
 
 
 @pytest.mark.parametrize(("why", "status", "rows", "expected", "origin"), ROWS, ids=[row[0] for row in ROWS])
@@ -347,12 +347,12 @@ def test_whose_row_it_is(
     @virtual
     async def check() -> None:
         place = await a_place()
-        roster = await listed(place, rows)
+        project = await listed(place, rows)
         for finalizers in ((), (FINALIZER,)):
             workload = a_workload(finalizers=finalizers)
             workload = replace(workload, status=replace(workload.status, **status))
 
-            found, whose = find(place.context, workload, IDENTITY, roster)
+            found, whose = find(place.context, workload, IDENTITY, project)
 
             assert (found and found.id, whose) == (expected, origin), why
 
@@ -363,13 +363,13 @@ def test_whose_row_it_is(
 async def test_a_record_that_made_nothing_proves_nothing() -> None:
     """This process wrote it, and the platform refused the creation: a row that appears then is someone else's."""
     place = await a_place()
-    roster = await listed(place, [{}])
+    project = await listed(place, [{}])
     workload = replace(a_workload(), status=replace(a_workload().status, creation=RECORD))
-    assert find(place.context, workload, IDENTITY, roster)[1] is Origin.OURS
+    assert find(place.context, workload, IDENTITY, project)[1] is Origin.OURS
 
     place.memory(workload).void = True
 
-    assert find(place.context, workload, IDENTITY, roster)[1] is Origin.FOUND
+    assert find(place.context, workload, IDENTITY, project)[1] is Origin.FOUND
 
 
 @pytest.mark.parametrize(
@@ -383,10 +383,10 @@ async def test_a_record_that_made_nothing_proves_nothing() -> None:
 async def test_a_recorded_workload_that_moved(row: dict[str, Any], words: str) -> None:
     """Under another slug, or in another project, it is not ours to touch, and nothing is created in its place."""
     place = await a_place()
-    roster = await listed(place, [row, {"id": "wl_2"}] if "slug" in row else [row])
+    project = await listed(place, [row, {"id": "wl_2"}] if "slug" in row else [row])
 
     with pytest.raises(ConfigurationError, match=words) as caught:
-        find(place.context, agreed(a_workload()), IDENTITY, roster)
+        find(place.context, agreed(a_workload()), IDENTITY, project)
 
     assert caught.value.reason is Reason.IDENTITY_CHANGED
 
@@ -441,11 +441,11 @@ async def test_after_a_write_that_was_lost_a_newer_list_is_needed() -> None:
     place = await a_place()
     first = await place.look(a_workload())
     await asyncio.sleep(5)
-    first.roster.uncertain_since = now() - 1e-9
+    first.project.uncertain_since = now() - 1e-9
 
     seen = await place.look(a_workload())
 
-    assert seen.roster.began > first.roster.uncertain_since
+    assert seen.project.began > first.project.uncertain_since
     assert place.lists == 2
 
 
@@ -456,10 +456,10 @@ async def test_the_list_that_confirms_an_absence_is_late_enough() -> None:
     await place.look(REST)
     place.memory(REST).recheck_from = later = now() + 40.0
 
-    assert (await place.look(REST)).roster.began < later
+    assert (await place.look(REST)).project.began < later
     assert place.lists == 1
     await asyncio.sleep(40.0)
-    assert (await place.look(REST)).roster.began > later
+    assert (await place.look(REST)).project.began > later
 
 
 @pytest.mark.parametrize(
@@ -508,13 +508,13 @@ async def test_a_row_that_the_platform_denies() -> None:
     memory = place.context.store.memory(REST.key)
 
     with pytest.raises(RequeueAfter):
-        recheck_absence(memory, seen.roster)
+        recheck_absence(memory, seen.project)
     await asyncio.sleep(0.001)
     again = await place.look(REST)
     assert place.lists == 2
 
     with pytest.raises(PlatformFailure) as caught:
-        recheck_absence(memory, again.roster)
+        recheck_absence(memory, again.project)
     assert caught.value.reason is Reason.PLATFORM_ERROR
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from inferencekey_operator.api.workload import Workload
 from inferencekey_operator.cache.workloads import Memory
 from inferencekey_operator.errors import PlatformFailure, Reason
-from inferencekey_operator.inferencekey.roster import Roster
+from inferencekey_operator.inferencekey.project import Project
 from inferencekey_operator.plan import conditions
 from inferencekey_operator.plan.conditions import Report
 from inferencekey_operator.reconcile.context import RequeueAfter
@@ -43,7 +43,7 @@ class Fleet:
         self.context, self.store, self.platform = self.place.context, self.place.store, self.place.platform
         self.safeguards = Safeguards(self.context)
         self.platform.rows.clear()
-        self.roster = self.place.roster()
+        self.project = self.place.project()
         self.workloads = [self._made(f"w{number}", "prod") for number in range(count)]
         for number in range(elsewhere):
             self._made(f"e{number}", "staging")
@@ -70,7 +70,7 @@ class Fleet:
         """A list that lacks these, and has all others of the project."""
         self.platform.rows = {each.name: row(each.name) for each in self.workloads if each.name not in names}
         await asyncio.sleep(10)
-        await self.roster.look(now() - 1e-9)
+        await self.project.look(now() - 1e-9)
 
     async def lose(self, count: int) -> None:
         """A list that lacks the first `count`."""
@@ -97,20 +97,20 @@ async def test_absence_is_believed_after_a_second_list() -> None:
     (workload,) = fleet.workloads
 
     def gone() -> bool:
-        return fleet.safeguards.missing(workload, fleet.roster, present=False)
+        return fleet.safeguards.missing(workload, fleet.project, present=False)
 
     await fleet.lose(1)
-    assert fleet.roster.began < SETTLE
+    assert fleet.project.began < SETTLE
     assert asked_again(gone) == pytest.approx(SETTLE - now(), abs=0.02)
     assert asked_again(gone) == pytest.approx(SETTLE - now(), abs=0.02)
 
-    await fleet.roster.look(SETTLE)
-    first = fleet.roster.began
+    await fleet.project.look(SETTLE)
+    first = fleet.project.began
     assert asked_again(gone) == pytest.approx(first + APART - now(), abs=0.02)
-    await fleet.roster.look(first + APART - 1.0)
+    await fleet.project.look(first + APART - 1.0)
     assert asked_again(gone) == pytest.approx(first + APART - now(), abs=0.02)
 
-    await fleet.roster.look(first + APART)
+    await fleet.project.look(first + APART)
     assert gone()
     assert gone()
 
@@ -120,12 +120,12 @@ async def test_what_we_wrote_ourselves_puts_the_first_list_off() -> None:
     """A list that began before our write could have been shown contradicts nothing."""
     fleet = Fleet()
     (workload,) = fleet.workloads
-    await fleet.roster.look(SETTLE + 10.0)
+    await fleet.project.look(SETTLE + 10.0)
     fleet.place.memory(workload).written_at = written = now()
     await fleet.lose(1)
-    assert fleet.roster.began > written
+    assert fleet.project.began > written
 
-    assert asked_again(lambda: fleet.safeguards.missing(workload, fleet.roster, present=False)) == pytest.approx(
+    assert asked_again(lambda: fleet.safeguards.missing(workload, fleet.project, present=False)) == pytest.approx(
         written + SETTLE - now(), abs=0.02
     )
     assert fleet.place.memory(workload).absent_since is None
@@ -136,17 +136,17 @@ async def test_a_row_that_returns_begins_anew() -> None:
     """The next absence needs two lists of its own."""
     fleet = Fleet()
     (workload,) = fleet.workloads
-    await fleet.roster.look(SETTLE)
+    await fleet.project.look(SETTLE)
     await fleet.lose(1)
-    asked_again(lambda: fleet.safeguards.missing(workload, fleet.roster, present=False))
+    asked_again(lambda: fleet.safeguards.missing(workload, fleet.project, present=False))
     await fleet.list_without()
 
-    assert not fleet.safeguards.missing(workload, fleet.roster, present=True)
+    assert not fleet.safeguards.missing(workload, fleet.project, present=True)
     assert fleet.place.memory(workload).recheck_from is None
 
     await fleet.lose(1)
-    first = fleet.roster.began
-    again = asked_again(lambda: fleet.safeguards.missing(workload, fleet.roster, present=False))
+    first = fleet.project.began
+    again = asked_again(lambda: fleet.safeguards.missing(workload, fleet.project, present=False))
     assert again == pytest.approx(first + APART - now(), abs=0.02)
 
 
@@ -156,7 +156,7 @@ async def test_what_was_never_there_is_not_missing() -> None:
     fleet = Fleet()
     await fleet.lose(1)
 
-    assert not fleet.safeguards.missing(a_workload(), fleet.roster, present=False)
+    assert not fleet.safeguards.missing(a_workload(), fleet.project, present=False)
 
 
 @dataclass(frozen=True)
@@ -197,45 +197,45 @@ def test_an_absence_is_confirmed_without_a_hot_loop(timing: Timing) -> None:
         workload = replace(agreed(a_workload()), resource_version="2")
         place.stands(workload)
         await asyncio.sleep(timing.missed)
-        roster, memory = place.roster(), place.memory(workload)
+        project, memory = place.project(), place.memory(workload)
         memory.seen, memory.written_at = timing.missed, timing.written
-        others = asyncio.create_task(lists_by_the_way(roster, timing.ticks))
+        others = asyncio.create_task(lists_by_the_way(project, timing.ticks))
         judged: list[float] = []
         while True:
-            await roster.look(newest_needed(memory))
-            assert not judged or roster.began > judged[-1], "the key came back, and nothing new was to be seen"
-            judged.append(roster.began)
-            wait = seconds_until_asked_again(place, workload, roster)
+            await project.look(newest_needed(memory))
+            assert not judged or project.began > judged[-1], "the key came back, and nothing new was to be seen"
+            judged.append(project.began)
+            wait = seconds_until_asked_again(place, workload, project)
             if wait is None:
                 break
             assert len(judged) <= 4, judged
             assert wait >= 0.01
             await asyncio.sleep(wait)
         others.cancel()
-        place.context.rosters.close()
+        place.context.projects.close()
 
         late_enough = max(timing.term, timing.written or 0.0) + timing.settle
         assert memory.absent_since is not None
         assert memory.absent_since >= late_enough
-        assert roster.began >= memory.absent_since + max(CONFIRM_AFTER, 0.9 * timing.interval)
+        assert project.began >= memory.absent_since + max(CONFIRM_AFTER, 0.9 * timing.interval)
 
     check()
 
 
-def seconds_until_asked_again(place: Place, workload: Workload, roster: Roster) -> float | None:
+def seconds_until_asked_again(place: Place, workload: Workload, project: Project) -> float | None:
     """None once the absence is confirmed."""
     try:
-        confirm_absence(place.context, workload, roster)
+        confirm_absence(place.context, workload, project)
     except RequeueAfter as later:
         return later.seconds
     return None
 
 
-async def lists_by_the_way(roster: Roster, ticks: list[float]) -> None:
+async def lists_by_the_way(project: Project, ticks: list[float]) -> None:
     """Lists that other Workloads of the project ask for."""
     for tick in ticks:
         await asyncio.sleep(tick)
-        await roster.look(now() - 1e-9)
+        await project.look(now() - 1e-9)
 
 
 @pytest.mark.parametrize(
@@ -260,11 +260,11 @@ async def test_how_new_a_list_must_be(memory: dict[str, float], at: float, neede
 async def test_a_slug_that_only_the_readiness_route_knows() -> None:
     """A list that lacks it is wrong, or the route is: nothing is sent while they disagree."""
     fleet = Fleet()
-    await fleet.roster.look()
+    await fleet.project.look()
     with pytest.raises(PlatformFailure, match="does not show w0, but its readiness route answers for it"):
-        await refuse_the_unlisted(fleet.roster, "w0")
+        await refuse_the_unlisted(fleet.project, "w0")
     fleet.platform.rows.clear()
-    await refuse_the_unlisted(fleet.roster, "w0")
+    await refuse_the_unlisted(fleet.project, "w0")
 
 
 # -- fleets --------------------------------------------------------------------------------------------------------
@@ -291,7 +291,7 @@ def test_a_fleet_that_vanishes(known: int, lost: int, elsewhere: int, believed_g
         fleet = Fleet(known, elsewhere=elsewhere)
         await fleet.lose(lost)
 
-        assert [fleet.safeguards.vanished_en_masse(each, fleet.roster) for each in fleet.workloads[:lost]] == [
+        assert [fleet.safeguards.vanished_en_masse(each, fleet.project) for each in fleet.workloads[:lost]] == [
             believed_gone
         ] * lost, why
 
@@ -303,11 +303,11 @@ async def test_each_list_is_counted_anew() -> None:
     """One that has the rows again ends it for those that were not told yet."""
     fleet = Fleet(6)
     await fleet.lose(6)
-    assert fleet.safeguards.vanished_en_masse(fleet.workloads[0], fleet.roster)
+    assert fleet.safeguards.vanished_en_masse(fleet.workloads[0], fleet.project)
 
     await fleet.lose(1)
 
-    assert not fleet.safeguards.vanished_en_masse(fleet.workloads[0], fleet.roster)
+    assert not fleet.safeguards.vanished_en_masse(fleet.workloads[0], fleet.project)
 
 
 @virtual
@@ -317,11 +317,11 @@ async def test_what_was_told_holds_until_somebody_decides() -> None:
     await fleet.lose(2)
     told = stopped(fleet.workloads[0], Reason.MASS_MISSING)
 
-    assert fleet.safeguards.vanished_en_masse(told, fleet.roster)
+    assert fleet.safeguards.vanished_en_masse(told, fleet.project)
     asked = annotated(told, reconcile_requested_at="now")
-    assert not fleet.safeguards.vanished_en_masse(asked, fleet.roster)
+    assert not fleet.safeguards.vanished_en_masse(asked, fleet.project)
     handled = replace(asked, status=replace(asked.status, last_handled_reconcile_at="now"))
-    assert fleet.safeguards.vanished_en_masse(handled, fleet.roster)
+    assert fleet.safeguards.vanished_en_masse(handled, fleet.project)
 
 
 @virtual
@@ -331,7 +331,7 @@ async def test_a_look_that_is_requested_releases_at_once() -> None:
     await fleet.lose(6)
 
     assert not fleet.safeguards.vanished_en_masse(
-        annotated(fleet.workloads[0], reconcile_requested_at="now"), fleet.roster
+        annotated(fleet.workloads[0], reconcile_requested_at="now"), fleet.project
     )
 
 
@@ -341,11 +341,11 @@ async def test_one_event_for_a_fleet() -> None:
     fleet = Fleet(6)
     for _ in range(2):
         await fleet.lose(6)
-        assert fleet.safeguards.vanished_en_masse(fleet.workloads[0], fleet.roster)
-        assert [fleet.safeguards.first_of_the_mass(fleet.roster) for _ in range(6)] == [True] + [False] * 5
+        assert fleet.safeguards.vanished_en_masse(fleet.workloads[0], fleet.project)
+        assert [fleet.safeguards.first_of_the_mass(fleet.project) for _ in range(6)] == [True] + [False] * 5
         await fleet.list_without()
         told = stopped(fleet.workloads[0], Reason.MASS_MISSING)
-        fleet.safeguards.missing(told, fleet.roster, present=True)
+        fleet.safeguards.missing(told, fleet.project, present=True)
 
 
 @virtual
@@ -353,13 +353,13 @@ async def test_what_the_operator_deleted_itself_did_not_vanish() -> None:
     """A team that deletes its Workloads is no riddle: accepted deletions do not count, nor those that were lost."""
     fleet = Fleet(6)
     await fleet.lose(6)
-    assert fleet.safeguards.vanished_en_masse(fleet.workloads[0], fleet.roster)
+    assert fleet.safeguards.vanished_en_masse(fleet.workloads[0], fleet.project)
     for workload in fleet.workloads[:2]:
         fleet.place.memory(workload).deletion_sent = True
     fleet.place.memory(fleet.workloads[2]).deletion_accepted = "wl_w2", now()
     await fleet.list_without(*(each.name for each in fleet.workloads))
 
-    assert not fleet.safeguards.vanished_en_masse(fleet.workloads[3], fleet.roster)
+    assert not fleet.safeguards.vanished_en_masse(fleet.workloads[3], fleet.project)
 
 
 # -- repairs -------------------------------------------------------------------------------------------------------

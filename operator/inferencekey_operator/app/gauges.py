@@ -1,4 +1,4 @@
-"""What stands at the moment of a scrape: Workloads, rosters, the queue, the watches, the Lease.
+"""What stands at the moment of a scrape: Workloads, projects, the queue, the watches, the Lease.
 
 Counted when somebody asks and never in between, so that rest costs nothing and a series ends with what it is about.
 What is about Workloads is told by who works on them alone: added up over all replicas, each Workload counts once.
@@ -21,7 +21,7 @@ from inferencekey_operator.api.status import DriftClass
 from inferencekey_operator.api.workload import OnDrift, Workload
 from inferencekey_operator.controller.controller import Controller
 from inferencekey_operator.errors import Reason
-from inferencekey_operator.inferencekey.roster import Roster
+from inferencekey_operator.inferencekey.project import Project
 from inferencekey_operator.kube.watch_activity import Pulse
 from inferencekey_operator.metrics import NONE, OTHER, GaugeSpec
 from inferencekey_operator.plan.conditions import condition
@@ -57,7 +57,7 @@ class Gauges(Collector):
         yield from self._queue()
         if held:
             yield from _workloads(self.controller.ours)
-            yield from _rosters(self.controller.context)
+            yield from _projects(self.controller.context)
 
     def _queue(self) -> Iterator[_Family]:
         queue = self.controller.queue
@@ -103,34 +103,34 @@ def _workloads(workloads: Iterable[Workload]) -> Iterator[_Family]:
     yield _family(metrics.DRIFTED, drifted)
 
 
-def _rosters(context: Context) -> Iterator[_Family]:
-    rosters = list(context.rosters)
+def _projects(context: Context) -> Iterator[_Family]:
+    projects = list(context.projects)
     troubled: Counter[Labels] = Counter(
-        (str(roster.trouble.reason),) for roster in rosters if roster.down and roster.trouble
+        (str(project.trouble.reason),) for project in projects if project.down and project.trouble
     )
-    newest = _newest(roster for roster in rosters if roster.proven)
+    newest = _newest(project for project in projects if project.proven)
     now = asyncio.get_running_loop().time()
-    ages = {project: now - max(roster.began for roster in group) for project, group in newest.items()}
-    undeclared = {project: sum(_undeclared(context, roster) for roster in group) for project, group in newest.items()}
-    yield _family(metrics.ROSTERS, {(): len(rosters)})
-    yield _family(metrics.ROSTERS_TROUBLED, troubled)
-    yield _family(metrics.ROSTER_AGE, _capped(ages, max))
+    ages = {project: now - max(project.began for project in group) for project, group in newest.items()}
+    undeclared = {project: sum(_undeclared(context, project) for project in group) for project, group in newest.items()}
+    yield _family(metrics.PROJECTS, {(): len(projects)})
+    yield _family(metrics.FAILING_PROJECTS, troubled)
+    yield _family(metrics.PROJECT_LIST_AGE, _capped(ages, max))
     yield _family(metrics.UNDECLARED, _capped(undeclared, sum))
 
 
-def _newest(rosters: Iterable[Roster]) -> dict[str, list[Roster]]:
-    """By project, one roster for each platform that has one of that name: the newest, whatever the credential."""
-    found: dict[tuple[str, str], Roster] = {}
-    for roster in sorted(rosters, key=lambda roster: roster.began):
-        found[roster.base_url, roster.project] = roster
-    by_project: dict[str, list[Roster]] = {}
-    for roster in found.values():
-        by_project.setdefault(roster.project, []).append(roster)
+def _newest(projects: Iterable[Project]) -> dict[str, list[Project]]:
+    """By slug, one for each platform that has a project of that slug: the one listed last, whatever the credential."""
+    found: dict[tuple[str, str], Project] = {}
+    for project in sorted(projects, key=lambda project: project.began):
+        found[project.base_url, project.slug] = project
+    by_project: dict[str, list[Project]] = {}
+    for project in found.values():
+        by_project.setdefault(project.slug, []).append(project)
     return by_project
 
 
-def _undeclared(context: Context, roster: Roster) -> int:
-    return sum(not context.claims.claimed(roster.base_url, roster.project, slug) for slug in roster.slugs)
+def _undeclared(context: Context, project: Project) -> int:
+    return sum(not context.claims.claimed(project.base_url, project.slug, slug) for slug in project.cache.slugs)
 
 
 def _capped(values: Mapping[str, float], together: Callable[[Iterable[float]], float]) -> dict[Labels, float]:

@@ -140,7 +140,7 @@ async def _finish(parts: Parts) -> None:
     """What is in work is finished and the Lease given up."""
     await parts.leadership.end()
     parts.context.serving.close()
-    parts.context.rosters.close()
+    parts.context.projects.close()
     with suppress(TimeoutError):
         await asyncio.wait_for(parts.context.recorder.flush(), 2.0)
 

@@ -18,8 +18,8 @@ from inferencekey_operator.controller.controller import Controller
 from inferencekey_operator.election.leadership import Leadership
 from inferencekey_operator.inferencekey.connection import Connection
 from inferencekey_operator.inferencekey.egress import Egress
+from inferencekey_operator.inferencekey.projects import Projects
 from inferencekey_operator.inferencekey.rate_limits import RateLimits
-from inferencekey_operator.inferencekey.rosters import Rosters
 from inferencekey_operator.kube.client import METADATA_ONLY, Cluster, collection_paths
 from inferencekey_operator.kube.reading import Body
 from inferencekey_operator.kube.recorder import Recorder
@@ -82,7 +82,7 @@ def wire(settings: Settings, cluster: Cluster, *, egress: Egress | None = None, 
     secrets = Secrets(controller.secret_changed)
     namespaces = Namespaces(cluster, controller.namespace_changed)
     config_maps = _config_maps(settings, cluster, controller)
-    rosters = Rosters(
+    projects = Projects(
         platforms.connection,
         RateLimits(settings.interval, lag=settings.create_settle),
         changed=controller.rows_changed,
@@ -94,10 +94,10 @@ def wire(settings: Settings, cluster: Cluster, *, egress: Egress | None = None, 
         Context(
             settings=settings,
             store=store,
-            reporter=Reporter(cluster, store, recorder, leadership.operator, rosters.echoes),
+            reporter=Reporter(cluster, store, recorder, leadership.operator, projects.echoes),
             secrets=secrets,
             namespace_policies=namespaces.policies.get,
-            rosters=rosters,
+            projects=projects,
             claims=_claims(controller, store, precedence),
             publication=Publication(cluster, config_maps),
             serving=Serving(controller.readiness_told, settings.readiness_interval),

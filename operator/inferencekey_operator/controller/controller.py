@@ -22,7 +22,7 @@ from inferencekey_operator.controller.worker import Worker
 from inferencekey_operator.controller.workqueue import WorkQueue
 from inferencekey_operator.election.terms import Term, Terms
 from inferencekey_operator.errors import OperatorError, Reason
-from inferencekey_operator.inferencekey.roster import Roster
+from inferencekey_operator.inferencekey.project import Project
 from inferencekey_operator.kube.errors import ClusterError
 from inferencekey_operator.logs import about
 from inferencekey_operator.plan.endpoint import config_map_name
@@ -101,7 +101,7 @@ class Controller:
             return
         await self.queue.drop(self.terms.foreign)
         for workload in self._of(shard):
-            self.context.rosters.leave(workload.key)
+            self.context.projects.leave(workload.key)
             self.context.serving.forget(workload.key)
         self._worker.leave(self.terms.foreign)
 
@@ -188,7 +188,7 @@ class Controller:
             return
         self.queue.forget(key)
         self.context.serving.forget(key)
-        self.context.rosters.leave(key)
+        self.context.projects.leave(key)
         self.context.claims.release(key, self._settles_at(workload, memory) if workload is not None else None)
         if workload is None or not self._see_to_the_abandoned(workload, memory, after):
             self.context.secrets.release(key)
@@ -239,27 +239,27 @@ class Controller:
         what = f"The annotation {ON_DRIFT} of Namespace {namespace} is"
         self._damped(("Namespace", namespace), lambda: self._wake(members()), what, next(iter(members()), None))
 
-    def rows_changed(self, roster: Roster, slugs: Iterable[str]) -> None:
+    def rows_changed(self, project: Project, slugs: Iterable[str]) -> None:
         """A list showed workloads that are new, gone or different."""
-        for key in self.context.claims.holders(roster.base_url, roster.project, slugs):
+        for key in self.context.claims.holders(project.base_url, project.slug, slugs):
             self.queue.add(key)
 
-    def platform_troubled(self, roster: Roster, error: OperatorError) -> None:
+    def platform_troubled(self, project: Project, error: OperatorError) -> None:
         """The platform does not list any more, or refuses to: one Event, about a Secret that holds the credential, and
         one line in the log, however many Workloads use it.
         """
-        users = (self.context.store.get(key) for key in self.context.rosters.users(roster) if isinstance(key, Key))
+        users = (self.context.store.get(key) for key in self.context.projects.users(project) if isinstance(key, Key))
         first = min((user for user in users if user is not None), key=lambda user: user.key, default=None)
         if first is not None:
             secret = Key(first.namespace, first.spec.token_secret_ref.name)
             fields = about(secret, kind="Secret", reason=error.reason)
-            log.warning("the platform does not list project %s: %s", roster.project, error, extra=fields)
+            log.warning("the platform does not list project %s: %s", project.slug, error, extra=fields)
             self.context.recorder.secret(*secret, error.reason, error.message)
 
-    def platform_recovered(self, roster: Roster) -> None:
+    def platform_recovered(self, project: Project) -> None:
         """The platform answers again: those that it stopped come back."""
-        log.info("the platform lists project %s again", roster.project)
-        self._worker.recovered(roster)
+        log.info("the platform lists project %s again", project.slug)
+        self._worker.recovered(project)
 
     def readiness_told(self, key: Key, new_phase: bool) -> None:
         """The platform told how far it is with serving a Workload."""

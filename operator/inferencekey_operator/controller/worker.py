@@ -17,7 +17,7 @@ from inferencekey_operator.controller.workqueue import WorkQueue
 from inferencekey_operator.election.leader import LeadershipLostError
 from inferencekey_operator.election.terms import AT_WORK
 from inferencekey_operator.errors import Actor, OperatorError, Reason
-from inferencekey_operator.inferencekey.roster import Roster
+from inferencekey_operator.inferencekey.project import Project
 from inferencekey_operator.kube.errors import ClusterError
 from inferencekey_operator.logs import about
 from inferencekey_operator.reconcile.context import Context, RequeueAfter
@@ -34,9 +34,9 @@ class Worker:
         self._context, self._queue = context, queue
         self._reconciler, self._deletion = Reconciler(context), Deletion(context)
         self._seen_at_work: set[Key] = set()
-        self._parked: WeakKeyDictionary[Roster, set[Key]] = WeakKeyDictionary()
+        self._parked: WeakKeyDictionary[Project, set[Key]] = WeakKeyDictionary()
         """Who comes back as soon as the platform answers for a project again, however long the own wait is; for as long
-        as that roster is used, which ends with its token."""
+        as that project is used, which ends with its token."""
 
     def add(self, key: Key, *, urgent: bool) -> None:
         """An event came for `key`: it is queued or, while it is in work, weighed afterwards."""
@@ -45,18 +45,18 @@ class Worker:
         else:
             self._queue.add(key, urgent=urgent)
 
-    def recovered(self, roster: Roster) -> None:
+    def recovered(self, project: Project) -> None:
         """The platform answers for a project again: those that it stopped come back."""
-        for key in self._parked.pop(roster, ()):
+        for key in self._parked.pop(project, ()):
             if not self._queue.working(key):
                 self._queue.add(key)
 
     def leave(self, foreign: Callable[[Key], bool]) -> None:
         """What is another replica's by now comes back no more."""
-        for roster, parked in tuple(self._parked.items()):
+        for project, parked in tuple(self._parked.items()):
             parked.difference_update([key for key in parked if foreign(key)])
             if not parked:
-                del self._parked[roster]
+                del self._parked[project]
 
     async def work(self, key: Key) -> None:
         """Reconcile the Workload that has this key now, and queue the key again where that is needed."""
@@ -140,9 +140,9 @@ class Worker:
             self._context.recorder.namespace(workload.namespace, error.reason, error.message)
 
     def _return_later(self, key: Key, workload: Workload, error: OperatorError) -> None:
-        roster = self._context.rosters.of(key)
-        if roster is not None and roster.down:
-            self._parked.setdefault(roster, set()).add(key)
+        project = self._context.projects.of(key)
+        if project is not None and project.down:
+            self._parked.setdefault(project, set()).add(key)
         if error.reason.actor is Actor.PLATFORM or workload.deleting:
             self._queue.retry(key, at_least=error.retry_after or 0.0)
         else:

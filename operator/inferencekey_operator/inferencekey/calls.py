@@ -111,6 +111,7 @@ async def answered(
     base_url: str,
     call: Call,
     deadline: float | None,
+    *,
     timeout: httpx.Timeout | None = None,
     head_within: float | None = None,
 ) -> AsyncIterator[httpx.Response]:

@@ -12,8 +12,8 @@ from inferencekey_operator.errors import Actor, OperatorError, PlatformFailure, 
 
 FIRST_BACKOFF = 1.0
 REFUSED_INTERVALS = 4.0
-"""How many intervals the longest pause between two tries of a credential lasts that is refused. A new token is another
-roster, and is tried at once."""
+"""How many intervals the longest pause between two tries of a refused credential lasts. A new token has a `Project` of
+its own, and is tried at once."""
 
 
 class CircuitBreaker:

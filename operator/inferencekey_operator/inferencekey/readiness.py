@@ -166,7 +166,9 @@ async def phases(
     """
     call = Call("readiness", "GET", wire.readiness_path(project, slug), token, project, accept=EVENTS)
     timeout = httpx.Timeout(_TO_CONNECT, read=silence)
-    async with answered(lines, checked_base_url(base_url), call, None, timeout, head_within=first_word) as response:
+    async with answered(
+        lines, checked_base_url(base_url), call, None, timeout=timeout, head_within=first_word
+    ) as response:
         expect_type(response, call)
         echoes = Echoes(token)
         async with aclosing(_events(response)) as events:

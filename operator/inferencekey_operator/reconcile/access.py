@@ -12,14 +12,14 @@ from dataclasses import replace
 
 from inferencekey_operator.api.workload import Workload
 from inferencekey_operator.errors import Actor, ConfigurationError, OperatorError, PlatformFailure, Reason
-from inferencekey_operator.inferencekey.roster import Roster
+from inferencekey_operator.inferencekey.project import Project
 from inferencekey_operator.plan.credentials import Credential, credential, identity, pinned_identity
 from inferencekey_operator.plan.plan import Identity
 from inferencekey_operator.reconcile.context import Context
 from inferencekey_operator.reconcile.safeguards import newest_needed
 
 
-async def reach(context: Context, workload: Workload) -> tuple[Identity, Roster]:
+async def reach(context: Context, workload: Workload) -> tuple[Identity, Project]:
     """A new list of the pinned project, with the Secret's token or the last one that was good there.
 
     A list that is answered and cannot be read does not hold this up: what is done by id needs none.
@@ -46,17 +46,17 @@ def _secrets(context: Context, workload: Workload) -> list[Mapping[str, str] | N
 
 async def _reach_with(
     context: Context, workload: Workload, secret: Mapping[str, str] | None
-) -> tuple[Identity, Roster]:
+) -> tuple[Identity, Project]:
     who, found = _place(context, workload, secret)
-    roster = context.rosters.use(workload.key, who.platform_url, who.project, found.token, beside=True)
+    project = context.projects.use(workload.key, who.platform_url, who.project, found.token, beside=True)
     try:
-        await roster.look(max(newest_needed(context.store.memory(workload.key)), roster.uncertain_since))
+        await project.look(max(newest_needed(context.store.memory(workload.key)), project.uncertain_since))
     except PlatformFailure:
         memory, status = context.store.memory(workload.key), workload.status
         known = (status.workload_id, status.duplicate_workload_id, memory.made, memory.duplicate)
-        if not (roster.answers_unreadably and any(known)):
+        if not (project.answers_unreadably and any(known)):
             raise
-    return who, roster
+    return who, project
 
 
 def _place(context: Context, workload: Workload, secret: Mapping[str, str] | None) -> tuple[Identity, Credential]:

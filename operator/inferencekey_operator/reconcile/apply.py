@@ -46,7 +46,7 @@ class Applier:
 
     def exclusively(self, observed: Observed, plan: Plan) -> AbstractAsyncContextManager[Any]:
         """A creation holds the lock of its slug until the status has its id; nothing else needs one."""
-        return observed.roster.creation(observed.identity.slug) if plan.creation else nullcontext()
+        return observed.project.creation(observed.identity.slug) if plan.creation else nullcontext()
 
     async def apply(self, plan_input: PlanInput, observed: Observed, plan: Plan) -> Applied:
         """Create, update, or leave as it is. Raises as `ensure` does."""
@@ -58,11 +58,11 @@ class Applier:
 
     async def _create(self, workload: Workload, before: Observed) -> Applied:
         """Under the slug's lock: look once more, decide once more, send."""
-        context, roster = self._context, before.roster
+        context, project = self._context, before.project
         settled_at = wait_for_the_uncertain(context, workload)
-        await roster.look(max(context.store.memory(workload.key).seen, roster.uncertain_since, settled_at))
+        await project.look(max(context.store.memory(workload.key).seen, project.uncertain_since, settled_at))
         refuse_rivals(context, workload, before.identity)
-        live, whose = find(context, workload, before.identity, roster)
+        live, whose = find(context, workload, before.identity, project)
         observed = replace(before, live=live, origin=whose)
         plan_input, plan = self._decider.decide(workload, observed)
         if plan.creation is None:
@@ -78,12 +78,12 @@ class Applier:
             return observed.live
         try:
             with deciding(partial(refuse_the_outdated, self._context, workload, observed.policy)):
-                answer = await observed.roster.update(update.workload_id, update.body)
+                answer = await observed.project.update(update.workload_id, update.body)
         except PlatformFailure as error:
             if error.uncertain:
                 self._context.serving.written(workload.key)
             if error.not_found:
-                recheck_absence(memory, observed.roster)
+                recheck_absence(memory, observed.project)
             raise weigh(self._context, workload, error) from None
         self._context.serving.written(workload.key)
         memory.denied_since, memory.written_at = None, asyncio.get_running_loop().time()

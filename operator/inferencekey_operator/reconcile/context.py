@@ -14,7 +14,7 @@ from inferencekey_operator.cache.installations import Installations
 from inferencekey_operator.cache.readiness import Serving
 from inferencekey_operator.cache.workloads import Store
 from inferencekey_operator.election.terms import Terms
-from inferencekey_operator.inferencekey.rosters import Rosters
+from inferencekey_operator.inferencekey.projects import Projects
 from inferencekey_operator.kube.recorder import Recorder
 from inferencekey_operator.plan.credentials import Allowed
 from inferencekey_operator.reconcile.config_map import Publication
@@ -59,7 +59,7 @@ class Context:
     reporter: Reporter
     secrets: Secrets
     namespace_policies: Callable[[str], str | None]
-    rosters: Rosters
+    projects: Projects
     claims: Claims
     publication: Publication
     serving: Serving

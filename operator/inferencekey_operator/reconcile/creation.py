@@ -92,12 +92,12 @@ async def create(
     context: Context, workload: Workload, observed: Observed, step: Create
 ) -> tuple[Workload, LiveWorkload]:
     """Record the intent, send, and make sure that what came of it is what was wanted."""
-    slug, roster = observed.identity.slug, observed.roster
+    slug, project = observed.identity.slug, observed.project
     # Of the Workload as it was decided on: the answer to a write of ours may already show a later edit.
     still_wanted = partial(refuse_the_outdated, context, workload, observed.policy)
     await _refuse_the_taken(context, workload, observed)
-    if step.again or workload.status.creation is not None or slug in roster.deleted:
-        await refuse_the_unlisted(roster, slug)
+    if step.again or workload.status.creation is not None or slug in project.cache.deleted:
+        await refuse_the_unlisted(project, slug)
     if not workload.has_finalizer:
         decided, workload = workload, await context.reporter.add_finalizer(workload)
         if workload.status != decided.status:
@@ -130,7 +130,7 @@ async def _post(
 
     try:
         with deciding(still_wanted):
-            answer = await observed.roster.create(step.body, prepare)
+            answer = await observed.project.create(step.body, prepare)
     except (RequeueAfter, PlatformFailure) as error:
         if prepared and isinstance(error, PlatformFailure) and error.uncertain:
             memory.uncertain_since, memory.unanswered = loop.time(), error.status not in _FAILED
@@ -195,7 +195,7 @@ async def _yield_to_earlier(
 async def _record(context: Context, workload: Workload, observed: Observed, *, again: bool) -> Workload:
     """Write the record, with the identity that it is of; what is recorded of a workload that is gone goes with it."""
     who, status, memory = observed.identity, workload.status, context.store.memory(workload.key)
-    creation = Creation(time=_whole(observed.roster.date), sent=sent_hash(observed.declared))
+    creation = Creation(time=_whole(observed.project.date), sent=sent_hash(observed.declared))
     if status.creation is not None and status.creation.sent == creation.sent and status.workload_id is None:
         if _as_old(status.creation, creation, context.settings.create_settle):
             return workload
@@ -240,7 +240,7 @@ async def _refuse_the_taken(context: Context, workload: Workload, observed: Obse
     numbered = re.fullmatch(rf"{re.escape(slug)}-[0-9]+", taken.slug) is not None
     if not numbered or taken.times >= MOST_TAKEN:
         raise _takes_another(slug, taken.slug)
-    if observed.roster.began < taken.at + context.settings.create_settle or await observed.roster.exists(slug):
+    if observed.project.began < taken.at + context.settings.create_settle or await observed.project.exists(slug):
         raise _held_unseen(slug, taken.slug)
 
 
@@ -268,7 +268,7 @@ async def _disown(context: Context, workload: Workload, observed: Observed, answ
     requested = workload.annotations.get(RECONCILE_REQUESTED_AT)
     memory.taken = Taken(answer.slug, asyncio.get_running_loop().time(), workload.generation, requested, times)
     memory.duplicate, memory.made, memory.posted, memory.void = answer.id, None, False, True
-    await remove_duplicate(context, workload, observed.roster)
+    await remove_duplicate(context, workload, observed.project)
     await _refuse_the_taken(context, workload, observed)
     raise _held_unseen(slug, answer.slug)
 
@@ -278,6 +278,6 @@ def wait_for_evidence(context: Context, workload: Workload, observed: Observed) 
     if observed.origin is not Origin.DOUBT:
         return
     settled_at = wait_for_the_uncertain(context, workload)
-    if observed.roster.began <= settled_at:
+    if observed.project.began <= settled_at:
         context.store.memory(workload.key).seen = asyncio.get_running_loop().time()
         raise RequeueAfter(0.01)

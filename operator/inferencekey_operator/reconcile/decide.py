@@ -26,7 +26,7 @@ class Decider:
         return plan_input, pure.decide(plan_input)
 
     def _input(self, workload: Workload, observed: Observed) -> PlanInput:
-        missing = self._safeguards.missing(workload, observed.roster, present=observed.known)
+        missing = self._safeguards.missing(workload, observed.project, present=observed.known)
         return PlanInput(
             workload=workload,
             identity=observed.identity,
@@ -35,7 +35,7 @@ class Decider:
             policy=observed.policy,
             known=observed.known,
             missing=missing,
-            mass_missing=missing and self._safeguards.vanished_en_masse(workload, observed.roster),
+            mass_missing=missing and self._safeguards.vanished_en_masse(workload, observed.project),
             contested=self._safeguards.contested(workload),
             untouched=self._untouched(workload, observed),
         )
@@ -45,7 +45,7 @@ class Decider:
         seconds alone may be that of somebody else's change as well.
         """
         repaired = bool(self._context.store.memory(workload.key).repairs)
-        return repaired and observed.live is not None and observed.roster.restated(observed.live)
+        return repaired and observed.live is not None and observed.project.cache.restated(observed.live)
 
 
 async def refuse_the_unconfirmed(observed: Observed, plan: Plan) -> None:
@@ -53,7 +53,7 @@ async def refuse_the_unconfirmed(observed: Observed, plan: Plan) -> None:
     live = observed.live
     if live is None or observed.known or plan.reason is Reason.ADOPTION_PENDING:
         return
-    if not await observed.roster.exists(live.slug):
+    if not await observed.project.exists(live.slug):
         raise PlatformFailure(
             Reason.PLATFORM_ERROR,
             f"The platform lists {live.slug}, but its readiness route does not know it. The operator adopts "

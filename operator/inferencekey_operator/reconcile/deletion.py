@@ -16,7 +16,7 @@ from inferencekey_operator.api.workload import Workload, stays
 from inferencekey_operator.cache.workloads import Memory, pending_creation
 from inferencekey_operator.errors import Actor, OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.client import Deleted
-from inferencekey_operator.inferencekey.roster import Roster
+from inferencekey_operator.inferencekey.project import Project
 from inferencekey_operator.inferencekey.wire import LiveWorkload
 from inferencekey_operator.kube.errors import ClusterError
 from inferencekey_operator.metrics import ORPHANS
@@ -98,38 +98,38 @@ class Deletion:
     async def _delete(self, workload: Workload) -> None:
         context, key = self._context, workload.key
         try:
-            who, roster = await reach(context, workload)
+            who, project = await reach(context, workload)
         except PlatformFailure as error:
             # There is no such project any more, or no such platform.
             if error.reason is Reason.PLATFORM_REFUSED or error.status in _MOVED_FOR_GOOD:
                 raise OperatorError(error.reason, error.message) from None
             raise
-        workload = await remove_duplicate(context, workload, roster)
+        workload = await remove_duplicate(context, workload, project)
         if stays(workload):
-            await self._leave_as_declared(workload, who, roster)
+            await self._leave_as_declared(workload, who, project)
             return
         if self._nothing_was_sent(workload):
             await self._release_the_unmade(workload)
             return
         if not workload.vanished:
-            context.claims.stake(key, who, lambda: roster.proven)
+            context.claims.stake(key, who, lambda: project.proven)
         if self._belongs_to_another(workload, who):
             await self._let_go(workload, "Its slug belongs to another Workload")
             return
         recorded = workload.status.workload_id or context.store.memory(key).made
-        if recorded is not None and not await self._delete_recorded(workload, who, roster, recorded):
+        if recorded is not None and not await self._delete_recorded(workload, who, project, recorded):
             return
         if pending_creation(workload, context.store.memory(key)) is not None:
-            await self._delete_unrecorded(workload, who, roster, recorded)
+            await self._delete_unrecorded(workload, who, project, recorded)
         await self._release(workload)
 
-    async def _leave_as_declared(self, workload: Workload, who: Identity, roster: Roster) -> None:
+    async def _leave_as_declared(self, workload: Workload, who: Identity, project: Project) -> None:
         """Orphaned, but not before it is known what there is to leave."""
         record = workload.status.creation
         if record is not None and on_record(self._context, workload):
-            announce_duplicates(self._context, workload, who, roster, record)
-            self._wait_until_settled(workload, roster)
-        row = roster.by_slug(who.slug)
+            announce_duplicates(self._context, workload, who, project, record)
+            self._wait_until_settled(workload, project)
+        row = project.cache.by_slug(who.slug)
         await self._let_go(workload, "It stays on the platform, as declared", what=row.id if row else None)
 
     def _belongs_to_another(self, workload: Workload, who: Identity) -> bool:
@@ -138,26 +138,26 @@ class Deletion:
             return self._context.claims.claimed(who.platform_url, who.project, who.slug)
         return self._context.claims.rival(workload.key) is not None
 
-    async def _delete_recorded(self, workload: Workload, who: Identity, roster: Roster, workload_id: str) -> bool:
+    async def _delete_recorded(self, workload: Workload, who: Identity, project: Project, workload_id: str) -> bool:
         """By id, whatever the lists show, unless one shows it under another slug; False where it is let go.
 
         Where no list could be read yet, that is waited for until the deletion grace is over: a rename shows in nothing
         else.
         """
-        if roster.trouble is not None and not roster.proven and self._grace_left(workload) > 0:
-            raise roster.trouble
-        row = roster.by_id(workload_id)
-        if row is not None and (row.slug != who.slug or not roster.owns(row)):
+        if project.trouble is not None and not project.proven and self._grace_left(workload) > 0:
+            raise project.trouble
+        row = project.cache.by_id(workload_id)
+        if row is not None and (row.slug != who.slug or not project.cache.owns(row)):
             await self._let_go(workload, f"It has another slug or project there by now, {row.slug}", orphan=True)
             return False
         memory = self._context.store.memory(workload.key)
         if memory.deleted != workload_id:
             if row is None and ready_reason(workload) == Reason.IDENTITY_CHANGED:
-                confirm_absence(self._context, workload, roster)  # it was renamed, and may be listed again
-            outcome = await self._send(workload, who, roster, workload_id)
+                confirm_absence(self._context, workload, project)  # it was renamed, and may be listed again
+            outcome = await self._send(workload, who, project, workload_id)
             if outcome is not Deleted.UNKNOWN:
                 self._tell(workload, f"Deleted {workload_id} from the platform")
-            elif self._safeguards.vanished_en_masse(workload, roster):
+            elif self._safeguards.vanished_en_masse(workload, project):
                 self._refuse_the_vanished(workload)
                 why = "The platform does not know it, nor most others of its project"
                 await self._let_go(workload, why, orphan=True)
@@ -167,7 +167,7 @@ class Deletion:
             memory.deleted = workload_id
         return True
 
-    async def _send(self, workload: Workload, who: Identity, roster: Roster, workload_id: str) -> Deleted:
+    async def _send(self, workload: Workload, who: Identity, project: Project, workload_id: str) -> Deleted:
         """The DELETE, if what was declared when it was decided still is."""
         context = self._context
 
@@ -178,7 +178,7 @@ class Deletion:
         memory = context.store.memory(workload.key)
         try:
             with deciding(still_wanted):
-                outcome = await delete_for_sure(context, workload, roster, workload_id)
+                outcome = await delete_for_sure(context, workload, project, workload_id)
         except PlatformFailure as error:
             memory.deletion_sent |= error.uncertain
             raise
@@ -195,36 +195,39 @@ class Deletion:
                 "waits for them to return, until --deletion-grace is over",
             )
 
-    async def _delete_unrecorded(self, workload: Workload, who: Identity, roster: Roster, recorded: str | None) -> None:
+    async def _delete_unrecorded(
+        self, workload: Workload, who: Identity, project: Project, recorded: str | None
+    ) -> None:
         """A creation was sent whose outcome is not known: what came of it is deleted, now or when it appears.
 
         Beside an id that is `recorded` the creation has its answer, and whatever else appears is only announced.
         """
         record = workload.status.creation
         if record is not None:
-            announce_duplicates(self._context, workload, who, roster, record)
-        rows = [(row, made_by(self._context, workload, row)) for row in roster.all_of(who.slug)]
+            announce_duplicates(self._context, workload, who, project, record)
+        rows = [(row, made_by(self._context, workload, row)) for row in project.cache.all_of(who.slug)]
         whatever = workload.spec.deletion_policy == "Delete"
         ours = [row for row, whose in rows if recorded is None and (whose is Origin.OURS or whatever)]
         for row in ours:
-            await self._send(workload, who, roster, row.id)
+            await self._send(workload, who, project, row.id)
             self._tell(workload, f"Deleted {row.id} from the platform")
-        refuse_the_nameless(who, roster)
-        self._wait_until_settled(workload, roster)  # also after one was deleted: what was sent may still be carried out
+        refuse_the_nameless(who, project)
+        # Also after one was deleted: the platform may still carry out what was sent.
+        self._wait_until_settled(workload, project)
         if ours:
             raise RequeueAfter(0.01)
-        confirm_absence(self._context, workload, roster)
+        confirm_absence(self._context, workload, project)
         if not rows:
-            await refuse_the_unlisted(roster, who.slug)
+            await refuse_the_unlisted(project, who.slug)
         self._leave([row for row, _ in rows], workload)
 
-    def _wait_until_settled(self, workload: Workload, roster: Roster) -> None:
+    def _wait_until_settled(self, workload: Workload, project: Project) -> None:
         """What was begun in a former term says nothing of what another process began since."""
         memory, now = self._context.store.memory(workload.key), asyncio.get_running_loop().time()
         began = self._context.terms.of(workload.namespace).began
         since = max(began, memory.uncertain_since or began, memory.record_seen or began)
         settles_at = since + self._context.settings.create_settle
-        if now < settles_at or roster.began < settles_at:
+        if now < settles_at or project.began < settles_at:
             memory.seen = now
             raise RequeueAfter(min(max(settles_at - now, 0.0) + 0.01, self._context.settings.interval))
 
@@ -276,12 +279,12 @@ class Deletion:
         """
         what = None
         try:
-            who, roster = await reach(self._context, workload)
+            who, project = await reach(self._context, workload)
             if self._context.claims.rival(workload.key) is None:
-                row = roster.by_slug(who.slug)
+                row = project.cache.by_slug(who.slug)
                 if row is not None:
                     what = row.id
-                elif await roster.exists(who.slug):
+                elif await project.exists(who.slug):
                     what = who.slug
         except OperatorError as error:
             if isinstance(error, PlatformFailure) and error.reason.actor is Actor.PLATFORM:
@@ -322,5 +325,5 @@ class Deletion:
                 memory.released = False
                 raise
         if workload.vanished:
-            self._context.rosters.leave(workload.key)
+            self._context.projects.leave(workload.key)
             self._context.secrets.release(Key(workload.namespace, workload.name))

@@ -16,7 +16,7 @@ from inferencekey_operator.api.workload import Workload
 from inferencekey_operator.cache.workloads import pending_creation
 from inferencekey_operator.errors import PlatformFailure, Reason
 from inferencekey_operator.inferencekey.client import Deleted
-from inferencekey_operator.inferencekey.roster import Roster
+from inferencekey_operator.inferencekey.project import Project
 from inferencekey_operator.kube.errors import ClusterError
 from inferencekey_operator.plan.credentials import pins
 from inferencekey_operator.plan.ownership import may_be_younger, resembles, surely_younger
@@ -36,7 +36,7 @@ def duplicate_of(context: Context, workload: Workload) -> str | None:
     return context.store.memory(workload.key).duplicate or workload.status.duplicate_workload_id
 
 
-async def remove_duplicate(context: Context, workload: Workload, roster: Roster) -> Workload:
+async def remove_duplicate(context: Context, workload: Workload, project: Project) -> Workload:
     """Delete the duplicate, if there is one; returns once the platform confirmed it, and raises while it did not."""
     duplicate, memory = duplicate_of(context, workload), context.store.memory(workload.key)
     if duplicate is None:
@@ -47,7 +47,7 @@ async def remove_duplicate(context: Context, workload: Workload, roster: Roster)
             workload = await context.reporter.record(workload, duplicate_workload_id=duplicate, creation=None)
         except ClusterError as error:  # what cannot be recorded is deleted all the sooner
             log.warning("%s: the duplicate %s could not be recorded: %s", workload.key, duplicate, error)
-    await delete_for_sure(context, workload, roster, duplicate)
+    await delete_for_sure(context, workload, project, duplicate)
     note = f"Deleted {duplicate}, which the platform had made under another slug, because the slug was taken"
     context.recorder.workload(workload, Reason.DUPLICATE_WORKLOAD, note)
     memory.duplicate = None
@@ -56,7 +56,7 @@ async def remove_duplicate(context: Context, workload: Workload, roster: Roster)
     return await context.reporter.record(workload, duplicate_workload_id=None, creation=None, **unpinned)
 
 
-async def delete_for_sure(context: Context, workload: Workload, roster: Roster, workload_id: str) -> Deleted:
+async def delete_for_sure(context: Context, workload: Workload, project: Project, workload_id: str) -> Deleted:
     """Send a DELETE by id; returns once the platform confirmed it, or lists confirm that the workload is gone.
 
     Raises PlatformFailure or RequeueAfter while that is not certain. Where the platform accepts a deletion without
@@ -67,22 +67,22 @@ async def delete_for_sure(context: Context, workload: Workload, roster: Roster, 
     if accepted is not None and accepted[0] == workload_id and now < accepted[1] + context.settings.create_settle:
         outcome = Deleted.ACCEPTED
     else:
-        outcome = await roster.delete(workload_id)
+        outcome = await project.delete(workload_id)
         if outcome is Deleted.ACCEPTED:
             memory.deletion_accepted = workload_id, now
     if outcome is not Deleted.CONFIRMED:
-        _refuse_the_listed(context, workload, roster, workload_id, outcome)
+        _refuse_the_listed(context, workload, project, workload_id, outcome)
     memory.deletion_accepted = memory.denied_since = memory.recheck_from = None
     return outcome
 
 
 def _refuse_the_listed(
-    context: Context, workload: Workload, roster: Roster, workload_id: str, outcome: Deleted
+    context: Context, workload: Workload, project: Project, workload_id: str, outcome: Deleted
 ) -> None:
     """Raise unless a list that counts lacks the workload."""
     memory, now = context.store.memory(workload.key), asyncio.get_running_loop().time()
     counts_from, interval = lists_count_from(context, workload), context.settings.interval
-    listed = roster.by_id(workload_id) is not None
+    listed = project.cache.by_id(workload_id) is not None
     if listed and outcome is Deleted.ACCEPTED:
         memory.recheck_from = now
         raise PlatformFailure(
@@ -94,27 +94,29 @@ def _refuse_the_listed(
     if now < counts_from:
         memory.recheck_from = counts_from
         raise RequeueAfter(counts_from - now + 0.01)
-    if roster.answers_unreadably:
+    if project.answers_unreadably:
         raise PlatformFailure(
             Reason.PLATFORM_ERROR,
             "The platform did not confirm the deletion, and its list cannot be read. The operator retries "
             "automatically.",
         )
     if listed:
-        recheck_absence(memory, roster)
-    if roster.began < counts_from:
+        recheck_absence(memory, project)
+    if project.began < counts_from:
         memory.recheck_from = counts_from
         raise RequeueAfter(0.01)
 
 
-def announce_duplicates(context: Context, workload: Workload, who: Identity, roster: Roster, record: Creation) -> None:
+def announce_duplicates(
+    context: Context, workload: Workload, who: Identity, project: Project, record: Creation
+) -> None:
     """Tell, once, of workloads that a creation whose answer was lost may have made under another slug.
 
     The platform numbers a slug that is taken. Someone may also have renamed what was made, at once.
     """
     memory = context.store.memory(workload.key)
     numbered = re.compile(rf"{re.escape(who.slug)}-[0-9]+")
-    for row in roster.rows:
+    for row in project.cache.workloads:
         if row.slug == who.slug or not (numbered.fullmatch(row.slug) or surely_younger(record, row)):
             continue
         known = row.id in memory.announced or row.id == duplicate_of(context, workload)
@@ -131,7 +133,7 @@ def announce_duplicates(context: Context, workload: Workload, who: Identity, ros
         )
 
 
-async def announce_while_possible(context: Context, workload: Workload, who: Identity, roster: Roster) -> Workload:
+async def announce_while_possible(context: Context, workload: Workload, who: Identity, project: Project) -> Workload:
     """While lists may still show what came of a creation whose answer was lost; then its record goes."""
     status = workload.status
     memory, now = context.store.memory(workload.key), asyncio.get_running_loop().time()
@@ -142,7 +144,7 @@ async def announce_while_possible(context: Context, workload: Workload, who: Ide
     if memory.lost is None:
         return workload
     record, until = memory.lost
-    announce_duplicates(context, workload, who, roster, record)
+    announce_duplicates(context, workload, who, project, record)
     if now <= until:
         return workload
     memory.lost = None

@@ -41,7 +41,7 @@ class Reconciler:
             await self._reports.suspended(workload)
             return
         observed = await observe(self._context, workload)
-        workload = await announce_while_possible(self._context, workload, observed.identity, observed.roster)
+        workload = await announce_while_possible(self._context, workload, observed.identity, observed.project)
         wait_for_evidence(self._context, workload, observed)
         plan_input, plan = self._decider.decide(workload, observed)
         await refuse_the_unconfirmed(observed, plan)
@@ -57,7 +57,7 @@ class Reconciler:
         """What comes before everything else, and needs no plan."""
         self._context.installations.refuse_the_contested(workload, asyncio.get_running_loop().time())
         if duplicate_of(self._context, workload) is not None:
-            _, roster = await reach(self._context, workload)
-            workload = await remove_duplicate(self._context, workload, roster)
+            _, project = await reach(self._context, workload)
+            workload = await remove_duplicate(self._context, workload, project)
         workload = await self._reports.guard(workload)
         return await restore_the_record(self._context, workload)

@@ -14,7 +14,7 @@ from inferencekey_operator.api.bounds import TOO_MUCH, beyond_reason
 from inferencekey_operator.api.workload import ON_DRIFT, OnDrift, Workload
 from inferencekey_operator.cache.workloads import Memory, pending_creation
 from inferencekey_operator.errors import Actor, ConfigurationError, PlatformFailure, Reason
-from inferencekey_operator.inferencekey.roster import Roster
+from inferencekey_operator.inferencekey.project import Project
 from inferencekey_operator.inferencekey.wire import LiveWorkload
 from inferencekey_operator.plan.conditions import condition
 from inferencekey_operator.plan.credentials import (
@@ -40,7 +40,7 @@ class Observed:
     """What one look at the platform gave; `origin` says whose the row is."""
 
     identity: Identity
-    roster: Roster
+    project: Project
     policy: OnDrift
     declared: dict[str, Any]
     live: LiveWorkload | None
@@ -57,27 +57,27 @@ async def observe(context: Context, workload: Workload) -> Observed:
     try:
         policy, declared, found, who = _prepare(context, workload)
     except ConfigurationError:
-        context.rosters.leave(workload.key)
+        context.projects.leave(workload.key)
         context.serving.rest(workload.key)
         raise
     ref = workload.spec.token_secret_ref
     used = context.secrets.get(workload.namespace, ref.name)
-    roster = context.rosters.use(workload.key, found.base_url, found.project, found.token)
+    project = context.projects.use(workload.key, found.base_url, found.project, found.token)
     stake(context, workload)
-    needed = _fresh_since(workload, context.store.memory(workload.key), roster)
-    if look_requested(workload) and (wait := roster.forced(needed)) > 0:
+    needed = _fresh_since(workload, context.store.memory(workload.key), project)
+    if look_requested(workload) and (wait := project.forced(needed)) > 0:
         raise RequeueAfter(wait)
-    await roster.look(needed)
-    if (refusal := roster.refusal) is not None:  # any list would have done, and the last one tells of former times
+    await project.look(needed)
+    if (refusal := project.refusal) is not None:  # any list would have done, and the last one tells of former times
         raise refusal
     context.secrets.keep(workload.key, ref.name, ref.key, found.project, used)
     context.claims.accept(workload.key)
     refuse_rivals(context, workload, who)
-    live, whose = find(context, workload, who, roster)
+    live, whose = find(context, workload, who, project)
     if live is not None and whose is not Origin.OURS and context.precedence is not None:
         await context.precedence.has_caught_up()  # another replica may have made it just now, for another Workload
         refuse_rivals(context, workload, who)
-    return Observed(who, roster, policy, declared, live, whose)
+    return Observed(who, project, policy, declared, live, whose)
 
 
 def _prepare(context: Context, workload: Workload) -> tuple[OnDrift, dict[str, Any], Credential, Identity]:
@@ -120,7 +120,7 @@ def stake(context: Context, workload: Workload) -> None:
         return
 
     def proof() -> bool:  # a closure: what it holds is in no repr
-        return context.rosters.proven(found.base_url, found.project, found.token)
+        return context.projects.proven(found.base_url, found.project, found.token)
 
     context.claims.stake(workload.key, who, proof)
 
@@ -149,19 +149,19 @@ def drift_policy(context: Context, workload: Workload) -> OnDrift:
     return found
 
 
-def find(context: Context, workload: Workload, who: Identity, roster: Roster) -> tuple[LiveWorkload | None, Origin]:
+def find(context: Context, workload: Workload, who: Identity, project: Project) -> tuple[LiveWorkload | None, Origin]:
     """The row, and whose it is; raises where it is there and cannot be read, or is no longer where it was."""
     memory = context.store.memory(workload.key)
     recorded = [each for each in (workload.status.workload_id, memory.made) if each]
-    row = next((row for each in recorded if (row := roster.by_id(each)) is not None), None)
+    row = next((row for each in recorded if (row := project.cache.by_id(each)) is not None), None)
     whose = Origin.OURS
     if row is not None:
-        _refuse_the_moved(workload, who, row, roster)
+        _refuse_the_moved(workload, who, row, project)
     else:
-        row = roster.by_slug(who.slug)
+        row = project.cache.by_slug(who.slug)
         whose = Origin.FOUND if row is None or recorded else made_by(context, workload, row)
     if row is None:
-        refuse_the_nameless(who, roster)
+        refuse_the_nameless(who, project)
         return None, Origin.FOUND
     memory.taken = None
     if row.unread:
@@ -173,9 +173,9 @@ def find(context: Context, workload: Workload, who: Identity, roster: Roster) ->
     return row, whose
 
 
-def _refuse_the_moved(workload: Workload, who: Identity, row: LiveWorkload, roster: Roster) -> None:
+def _refuse_the_moved(workload: Workload, who: Identity, row: LiveWorkload, project: Project) -> None:
     """Raise where the recorded workload has another slug, or is in another project, by now."""
-    if row.slug == who.slug and roster.owns(row):
+    if row.slug == who.slug and project.cache.owns(row):
         return
     name, was, now = (
         ("slug", who.slug, row.slug) if row.slug != who.slug else ("project", who.project, row.project_slug or "")
@@ -198,9 +198,9 @@ def made_by(context: Context, workload: Workload, row: LiveWorkload) -> Origin:
     return origin(record, row, lag=lag, sent_here=memory.posted and lately)
 
 
-def refuse_the_nameless(who: Identity, roster: Roster) -> None:
+def refuse_the_nameless(who: Identity, project: Project) -> None:
     """Raises where a row without an id that can be read has our slug: it is there, and nothing can be said of it."""
-    if who.slug in roster.unreadable:
+    if who.slug in project.cache.unreadable:
         raise PlatformFailure(
             Reason.PLATFORM_ERROR,
             "The platform lists this slug in a row that cannot be read. Nothing is sent. Looked at again by itself.",
@@ -215,14 +215,14 @@ def settled(workload: Workload) -> bool:
     return ready is not None and workload.status.workload_id is not None and ready.reason not in _PASSING
 
 
-def _fresh_since(workload: Workload, memory: Memory, roster: Roster) -> float:
+def _fresh_since(workload: Workload, memory: Memory, project: Project) -> float:
     """How new a list must be to decide from: any will do for what is settled."""
     if memory.absent_since is not None or memory.recheck_from is not None or memory.denied_since is not None:
         return newest_needed(memory)
     waits = pending_approval(workload) is not None or look_requested(workload)
     if settled(workload) and not waits:
         return float("-inf")
-    return max(memory.seen, roster.uncertain_since)
+    return max(memory.seen, project.uncertain_since)
 
 
 def refuse_rivals(context: Context, workload: Workload, who: Identity) -> None:

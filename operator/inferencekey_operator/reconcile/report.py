@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from inferencekey_operator.api.status import AppliedField, Readiness
 from inferencekey_operator.api.workload import Workload, stays
 from inferencekey_operator.errors import Actor, OperatorError, PlatformFailure, Reason
+from inferencekey_operator.inferencekey.project import Project
 from inferencekey_operator.inferencekey.readiness import Phase
-from inferencekey_operator.inferencekey.roster import Roster
 from inferencekey_operator.inferencekey.wire import LiveWorkload
 from inferencekey_operator.kube.errors import ClusterError
 from inferencekey_operator.plan import conditions, records
@@ -63,14 +63,14 @@ class Reports:
 
         Raises RequeueAfter where a refusal may be a whim: what is settled says so once that has lasted.
         """
-        roster = self._context.rosters.of(workload.key)
+        project = self._context.projects.of(workload.key)
         passing = isinstance(error, PlatformFailure) and error.reason.actor is Actor.PLATFORM
-        outage = passing and roster is not None and roster.down
+        outage = passing and project is not None and project.down
         if outage and settled(workload):
             return
-        if roster is not None and roster.trouble is not None and roster.trouble.reason is error.reason:
-            self._wait_for_a_whim_to_pass(workload, roster)
-        refusal = roster.refusal if roster is not None else None
+        if project is not None and project.trouble is not None and project.trouble.reason is error.reason:
+            self._wait_for_a_whim_to_pass(workload, project)
+        refusal = project.refusal if project is not None else None
         told_of_all = outage or (refusal is not None and refusal.reason is error.reason)
         report = conditions.failure(with_remedy(workload, error))
         await self._report_no_change(
@@ -80,7 +80,7 @@ class Reports:
     async def suspended(self, workload: Workload) -> None:
         """Suspended: nothing is called, and nothing is written but the condition."""
         self._context.serving.rest(workload.key)
-        self._context.rosters.leave(workload.key)
+        self._context.projects.leave(workload.key)
         await self._report_no_change(workload, conditions.suspended(workload))
 
     async def guard(self, workload: Workload) -> Workload:
@@ -89,11 +89,11 @@ class Reports:
             return workload
         return await self._context.reporter.add_finalizer(workload)
 
-    def _wait_for_a_whim_to_pass(self, workload: Workload, roster: Roster) -> None:
+    def _wait_for_a_whim_to_pass(self, workload: Workload, project: Project) -> None:
         """A refusal that lasts for a moment is no reason to write the status of each Workload of a project."""
-        if roster.refused_since is None or not settled(workload) or look_requested(workload):
+        if project.refused_since is None or not settled(workload) or look_requested(workload):
             return
-        believed_from = roster.refused_since + BELIEVED_AFTER * self._context.settings.interval
+        believed_from = project.refused_since + BELIEVED_AFTER * self._context.settings.interval
         left = believed_from - asyncio.get_running_loop().time()
         if left > 0:
             raise RequeueAfter(left)
@@ -157,7 +157,7 @@ class Reports:
     def _told(self, applied: Applied, report: Report) -> list[EventMessage]:
         observed, plan, live = applied.observed, applied.plan, applied.live
         workload = applied.plan_input.workload
-        if plan.reason is Reason.MASS_MISSING and not self._safeguards.first_of_the_mass(observed.roster):
+        if plan.reason is Reason.MASS_MISSING and not self._safeguards.first_of_the_mass(observed.project):
             return []
         made = self._context.store.memory(workload.key).made
         told = announce(workload, report, plan, observed.policy, live, made=made)
@@ -190,7 +190,7 @@ class Reports:
 
     async def _publish(self, applied: Applied, live: LiveWorkload) -> _Refused:
         """The endpoint's ConfigMap; what stood in its way does not keep the status from being written."""
-        if applied.observed.roster.echoes.within(live.model_name):
+        if applied.observed.project.echoes.within(live.model_name):
             live = replace(live, model_name="")  # is then not handed on
         try:
             await self._context.publication.publish(applied.plan_input.workload, applied.observed.identity, live)
@@ -200,10 +200,10 @@ class Reports:
 
     def _follow(self, workload: Workload, applied: Applied, live: LiveWorkload, readiness: Readiness) -> None:
         """What is to come of readiness: a stream until it serves, a look now, or a look in its time."""
-        roster, slug, serving = applied.observed.roster, applied.observed.identity.slug, self._context.serving
+        project, slug, serving = applied.observed.project, applied.observed.identity.slug, self._context.serving
 
         def open_stream() -> AsyncGenerator[Phase, None]:
-            return roster.phases(slug)
+            return project.phases(slug)
 
         told = not applied.plan.perform and readiness.phase is not None
         if told and (conditions.may_idle(live) or readiness.phase in ("ready", "error")):

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary, WeakSet
 from inferencekey_operator.api.workload import RECONCILE_REQUESTED_AT, Workload
 from inferencekey_operator.cache.workloads import Memory, Store
 from inferencekey_operator.errors import PlatformFailure, Reason
-from inferencekey_operator.inferencekey.roster import Roster
+from inferencekey_operator.inferencekey.project import Project
 from inferencekey_operator.plan.conditions import condition
 from inferencekey_operator.reconcile.context import Context, RequeueAfter
 
@@ -30,40 +30,40 @@ class Safeguards:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._store: Store = context.store
-        self._mass: WeakKeyDictionary[Roster, tuple[float, bool]] = WeakKeyDictionary()
-        self._told: WeakSet[Roster] = WeakSet()
+        self._mass: WeakKeyDictionary[Project, tuple[float, bool]] = WeakKeyDictionary()
+        self._told: WeakSet[Project] = WeakSet()
 
-    def missing(self, workload: Workload, roster: Roster, *, present: bool) -> bool:
+    def missing(self, workload: Workload, project: Project, *, present: bool) -> bool:
         """Whether a known workload is gone for sure; raises RequeueAfter while too few lists say so."""
         memory = self._store.memory(workload.key)
         if present or workload.status.workload_id is None:
             memory.absent_since = memory.recheck_from = None
             if present and ready_reason(workload) == Reason.MASS_MISSING:
-                self._told.discard(roster)
+                self._told.discard(project)
             return False
-        confirm_absence(self._context, workload, roster)
+        confirm_absence(self._context, workload, project)
         return True
 
-    def vanished_en_masse(self, workload: Workload, roster: Roster) -> bool:
+    def vanished_en_masse(self, workload: Workload, project: Project) -> bool:
         """Whether so many of the project went at once that the list is believed less than the status."""
         if look_requested(workload):
             return False
         if ready_reason(workload) == Reason.MASS_MISSING:
             return True
         if workload.deleting:
-            return self._most_are_gone(roster, deleting=True)
-        began, answer = self._mass.get(roster, (0.0, False))
-        if began != roster.began:
-            answer = self._most_are_gone(roster, deleting=False)
+            return self._most_are_gone(project, deleting=True)
+        began, answer = self._mass.get(project, (0.0, False))
+        if began != project.began:
+            answer = self._most_are_gone(project, deleting=False)
             if not answer:
-                self._told.discard(roster)
-            self._mass[roster] = (roster.began, answer)
+                self._told.discard(project)
+            self._mass[project] = (project.began, answer)
         return answer
 
-    def first_of_the_mass(self, roster: Roster) -> bool:
+    def first_of_the_mass(self, project: Project) -> bool:
         """One Event tells of a fleet that vanished, not one for each Workload."""
-        first = roster not in self._told
-        self._told.add(roster)
+        first = project not in self._told
+        self._told.add(project)
         return first
 
     def contested(self, workload: Workload) -> bool:
@@ -82,7 +82,7 @@ class Safeguards:
         memory = self._store.memory(workload.key)
         memory.repairs = (*memory.repairs, asyncio.get_running_loop().time())[-CONTEST_REPAIRS:]
 
-    def _most_are_gone(self, roster: Roster, *, deleting: bool) -> bool:
+    def _most_are_gone(self, project: Project, *, deleting: bool) -> bool:
         """Of those that are to stay or, with `deleting`, of all: what is being deleted may be gone for that reason."""
         known = missing = 0
         for workload in self._store:
@@ -90,27 +90,27 @@ class Safeguards:
             if workload.deleting and not deleting:
                 continue
             place = (status.platform_url, status.project_slug)
-            if status.workload_id and place == (roster.base_url, roster.project):
+            if status.workload_id and place == (project.base_url, project.slug):
                 memory = self._store.memory(workload.key)
                 if memory.deletion_sent or memory.deletion_accepted or memory.deleted:
                     continue  # what we deleted ourselves is no riddle
                 known += 1
-                missing += roster.by_id(status.workload_id) is None
+                missing += project.cache.by_id(status.workload_id) is None
         return missing >= MASS_LEAST and missing * 2 > known
 
 
-def confirm_absence(context: Context, workload: Workload, roster: Roster) -> None:
+def confirm_absence(context: Context, workload: Workload, project: Project) -> None:
     """Return once two lists, an interval apart, lack the workload, both begun long enough after our last write.
 
     Raises RequeueAfter before that, for the moment from which on a list can tell more.
     """
     memory, now = context.store.memory(workload.key), asyncio.get_running_loop().time()
     needed = lists_count_from(context, workload)
-    if memory.absent_since is None and roster.began >= needed:
-        memory.absent_since = roster.began
+    if memory.absent_since is None and project.began >= needed:
+        memory.absent_since = project.began
     if memory.absent_since is not None:
         needed = memory.absent_since + max(CONFIRM_AFTER, 0.9 * context.settings.interval)
-    if roster.began < needed:
+    if project.began < needed:
         memory.recheck_from = needed
         raise RequeueAfter(max(needed - now, 0.0) + 0.01)  # a timer may fire a moment early
 
@@ -134,9 +134,9 @@ def newest_needed(memory: Memory) -> float:
     return max(memory.seen, memory.denied_since or memory.seen, rechecked)
 
 
-async def refuse_the_unlisted(roster: Roster, slug: str) -> None:
+async def refuse_the_unlisted(project: Project, slug: str) -> None:
     """Raise where the platform's readiness route answers for a slug that no list shows: one of the two is wrong."""
-    if await roster.exists(slug):
+    if await project.exists(slug):
         raise PlatformFailure(
             Reason.PLATFORM_ERROR,
             f"The platform's list does not show {slug}, but its readiness route answers for it. The operator sends "
@@ -144,9 +144,9 @@ async def refuse_the_unlisted(roster: Roster, slug: str) -> None:
         )
 
 
-def recheck_absence(memory: Memory, roster: Roster) -> NoReturn:
+def recheck_absence(memory: Memory, project: Project) -> NoReturn:
     """The platform says of a listed row that there is none: a newer list tells whether it went, or is denied."""
-    if memory.denied_since is not None and roster.began > memory.denied_since:
+    if memory.denied_since is not None and project.began > memory.denied_since:
         raise PlatformFailure(
             Reason.PLATFORM_ERROR,
             "The platform lists the workload, and answers that it does not know it. The operator retries "

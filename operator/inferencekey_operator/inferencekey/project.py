@@ -1,9 +1,9 @@
-"""One list per project, shared by all its Workloads.
+"""One project of the platform: one list for all its Workloads, and the calls that change it.
 
-The platform's only read is the whole list of a project, so whoever asks for each workload by itself pays N × N rows.
-A `Roster` holds the rows of one project as one credential sees them: single-flight, refreshed once per interval,
-corrected with the answers of our own writes. While the platform is down or refuses the credential, its circuit breaker
-lets one probe out at a time, and everybody else gets the same error at once.
+The platform's only read is the whole list of a project, so whoever lists for each Workload pays for N × N rows. A
+`Project` makes one list at a time, once per interval and whenever someone needs a newer one, and keeps its rows in
+`cache`. While the platform is down or refuses the credential, a circuit breaker lets one probe out at a time, and all
+other callers get the same error at once.
 
 Knows nothing of Kubernetes, nor of httpx; time and waiting come from asyncio's loop.
 """
@@ -11,9 +11,8 @@ Knows nothing of Kubernetes, nor of httpx; time and waiting come from asyncio's 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,8 +23,8 @@ from inferencekey_operator.errors import Actor, OperatorError, PlatformFailure, 
 from inferencekey_operator.inferencekey.circuit_breaker import CircuitBreaker
 from inferencekey_operator.inferencekey.client import Deleted, ListAnswer
 from inferencekey_operator.inferencekey.echoes import Echoes
-from inferencekey_operator.inferencekey.listing import Reader
 from inferencekey_operator.inferencekey.own_writes import OwnWrites
+from inferencekey_operator.inferencekey.project_cache import ProjectCache
 from inferencekey_operator.inferencekey.rate_limits import Bucket, RateLimits
 from inferencekey_operator.inferencekey.readiness import Phase
 from inferencekey_operator.inferencekey.wire import LiveWorkload
@@ -86,8 +85,8 @@ async def _nothing() -> None:
     """What there is to do before a POST, mostly."""
 
 
-class Roster:
-    """The rows of one project, as one credential sees them, and the calls that change them.
+class Project:
+    """The project `slug` of the platform at `base_url`, as one credential sees it.
 
     `changed` is called with the slugs of rows that a list showed new, gone or different; `troubled` once when lists
     begin to fail, and once when they are refused; `recovered` when the platform answers again. `shared` is what all
@@ -98,29 +97,26 @@ class Roster:
         self,
         client: Client,
         base_url: str,
-        project: str,
+        slug: str,
         token: str,
-        pace: RateLimits,
+        limits: RateLimits,
         *,
-        changed: Callable[[Roster, Iterable[str]], None],
-        recovered: Callable[[Roster], None],
-        troubled: Callable[[Roster, OperatorError], None] = lambda roster, error: None,
+        changed: Callable[[Project, Iterable[str]], None],
+        recovered: Callable[[Project], None],
+        troubled: Callable[[Project, OperatorError], None] = lambda project, error: None,
         shared: Shared | None = None,
         bucket: Bucket | None = None,
     ) -> None:
-        self.base_url, self.project = base_url, project
-        self._client, self._token, self._pace = client, token, pace
+        self.base_url, self.slug = base_url, slug
+        self._client, self._token, self._limits = client, token, limits
         self._changed, self._recovered, self._troubled = changed, recovered, troubled
-        self._bucket = Bucket(pace.rate, pace.burst) if bucket is None else bucket
-        self._shared = Shared(OwnWrites(pace.lag)) if shared is None else shared
+        self._bucket = Bucket(limits.rate, limits.burst) if bucket is None else bucket
+        self._shared = Shared(OwnWrites(limits.lag)) if shared is None else shared
         self._places = asyncio.Semaphore(WRITES)
-        self._rows: dict[str, LiveWorkload] = {}
-        self._by_slug: dict[str, str] = {}
-        self._reader = Reader(lambda: Echoes(token))
-        self._digest: bytes | None = None
+        self.cache = ProjectCache(slug, token, self._shared.writes)
         self._flight: asyncio.Task[None] | None = None
         self._duration = 0.0
-        self._breaker = CircuitBreaker(pace.interval)
+        self._breaker = CircuitBreaker(limits.interval)
         self._told: set[Reason] = set()
         """What was told of lists that fail."""
         self._forced_at = float("-inf")
@@ -133,24 +129,15 @@ class Roster:
         """When a write was last lost: what is created after it needs a newer list."""
         self.down = False
         """Whether the last list failed: nobody can look, and all wait for the next one."""
-        self.unreadable: frozenset[str] = frozenset()
-        """Slugs that are taken by rows which could not be read."""
-        self.deleted: frozenset[str] = frozenset()
-        """Slugs of rows that the platform lists as deleted."""
         self._born = asyncio.get_running_loop().time()
 
     def __repr__(self) -> str:
-        return f"<Roster of {self.project!r}, {len(self._rows)} rows>"
+        return f"<Project of {self.slug!r}, {len(self.cache)} workloads>"
 
     @property
     def proven(self) -> bool:
         """Whether the platform accepted this credential for this project."""
         return self.began > float("-inf")
-
-    @property
-    def slugs(self) -> Iterable[str]:
-        """Of all rows."""
-        return self._by_slug.keys()
 
     @property
     def trouble(self) -> OperatorError | None:
@@ -159,12 +146,12 @@ class Roster:
 
     @property
     def refused_since(self) -> float | None:
-        """Since when, in the loop's time, the platform refuses what a person has to mend, the credential perhaps."""
+        """Since when, in the loop's time, the platform refuses a call for a reason that a person must fix."""
         return self._breaker.refused_since
 
     @property
     def refusal(self) -> OperatorError | None:
-        """What a person has to mend before the platform lists this project again; None while it does."""
+        """What a person must fix before the platform lists this project again; None while it does."""
         return self._breaker.refusal if self.down else None
 
     @property
@@ -172,39 +159,10 @@ class Roster:
         """Whether lists fail since they are answered, but not as the contract has it: writes may work."""
         return self._breaker.unreadable
 
-    def __len__(self) -> int:
-        return len(self._rows)
-
     @property
     def echoes(self) -> Echoes:
         """Blanks what a row echoes of the token, before it is shown: rows are kept as they came, to be compared."""
         return Echoes(self._token)
-
-    def by_id(self, workload_id: str) -> LiveWorkload | None:
-        """The row with this id."""
-        return self._rows.get(workload_id)
-
-    def by_slug(self, slug: str) -> LiveWorkload | None:
-        """The row of this project with this slug; of several, the one that was listed last."""
-        found = self._by_slug.get(slug)
-        return self._rows.get(found) if found else None
-
-    def all_of(self, slug: str) -> tuple[LiveWorkload, ...]:
-        """All rows of this project with this slug: there may be two while a list lags."""
-        return tuple(row for row in self._rows.values() if row.slug == slug and self.owns(row))
-
-    @property
-    def rows(self) -> Iterator[LiveWorkload]:
-        """All rows of this project."""
-        return (row for row in self._rows.values() if self.owns(row))
-
-    def restated(self, row: LiveWorkload) -> bool:
-        """Whether a row differs from the answer to our last write by the platform's own doing."""
-        return self._shared.writes.restated(row)
-
-    def owns(self, row: LiveWorkload) -> bool:
-        """Whether a row is of this project, as far as the platform says."""
-        return row.project_slug is None or row.project_slug.casefold() == self.project.casefold()
 
     async def look(self, after: float = float("-inf")) -> None:
         """Returns once the newest list began after `after`. Whoever waits at the same moment shares one list.
@@ -226,7 +184,7 @@ class Roster:
         now = asyncio.get_running_loop().time()
         if self.began > after:
             return 0.0
-        wait = self._forced_at + min(FORCED, self._pace.interval) - now
+        wait = self._forced_at + min(FORCED, self._limits.interval) - now
         if wait <= 0:
             self._forced_at = now
         return max(wait, 0.0)
@@ -247,7 +205,7 @@ class Roster:
             self._breaker.raise_while_open()
             await self._join()
         except OperatorError as error:
-            log.debug("no list of project %s: %s", self.project, error)
+            log.debug("no list of project %s: %s", self.slug, error)
 
     def close(self) -> None:
         """No further list; one under way is dropped."""
@@ -256,7 +214,7 @@ class Roster:
 
     async def _join(self) -> None:
         if self._flight is None:
-            self._flight = asyncio.create_task(self._list(), name=f"list {self.project}")
+            self._flight = asyncio.create_task(self._list(), name=f"list {self.slug}")
             self._flight.add_done_callback(_retrieve)
         await asyncio.shield(self._flight)
 
@@ -266,12 +224,12 @@ class Roster:
 
     async def create(self, body: dict[str, Any], prepare: Callable[[], Awaitable[None]] = _nothing) -> LiveWorkload:
         """POST, right after `prepare` in the same place of the queue. A failure that may have been carried out makes
-        the roster uncertain.
+        the project uncertain.
         """
 
         async def prepared() -> LiveWorkload:
             await prepare()
-            return await self._client.create(self._token, self.project, body)
+            return await self._client.create(self._token, self.slug, body)
 
         return await self._write(prepared)
 
@@ -285,19 +243,19 @@ class Roster:
             lambda: self._client.delete(self._token, workload_id), gated=not self.answers_unreadably
         )
         if outcome is Deleted.CONFIRMED:
-            self._correct(workload_id, None)
+            self.cache.correct(workload_id, None, asyncio.get_running_loop().time())
         return outcome
 
     async def exists(self, slug: str) -> bool:
         """Whether the readiness route knows this slug, which no list says for sure while lists lag."""
         await self._pass_the_gate()
         await self._bucket.take()
-        return await self._client.exists(self._token, self.project, slug)
+        return await self._client.exists(self._token, self.slug, slug)
 
     async def phases(self, slug: str) -> AsyncGenerator[Phase, None]:
         """One readiness stream of a workload; raises at once while the gate is closed."""
         await self._pass_the_gate()
-        async with aclosing(self._client.phases(self._token, self.project, slug)) as stream:
+        async with aclosing(self._client.phases(self._token, self.slug, slug)) as stream:
             async for phase in stream:
                 yield phase
 
@@ -318,7 +276,7 @@ class Roster:
                 self._failed(error)
                 raise
         if isinstance(answer, LiveWorkload):
-            self._correct(answer.id, answer)
+            self.cache.correct(answer.id, answer, asyncio.get_running_loop().time())
         return answer
 
     def _failed(self, error: PlatformFailure) -> None:
@@ -337,8 +295,8 @@ class Roster:
         await self._bucket.take()
         began = loop.time()
         try:
-            answer = await self._client.list_workloads(self._token, self.project)
-            changed = self._take_over(answer.body, began)
+            answer = await self._client.list_workloads(self._token, self.slug)
+            changed = self.cache.replace(answer.body, began)
         except OperatorError as error:
             self._breaker.trip(error)
             self._tell(error)
@@ -362,41 +320,8 @@ class Roster:
         if not told:
             self._troubled(self, error)
 
-    def _take_over(self, body: bytes, began: float) -> set[str]:
-        """Replace the rows by the list's, but for what we wrote too short a time ago; the slugs that moved."""
-        digest, pending = hashlib.sha256(body).digest(), self._shared.writes.pending(began)
-        if digest == self._digest and not pending:
-            return set()
-        listing = self._reader.read(body)
-        self.unreadable = listing.slugs_without_id
-        self.deleted = frozenset(row.slug for row in listing.workloads if row.deleted)
-        rows = {row.id: row for row in listing.workloads if not row.deleted}
-        self._shared.writes.lay_over(rows, began)
-        moved = _moved(self._rows, rows)
-        self._rows = rows
-        self._by_slug = {row.slug: row.id for row in rows.values() if self.owns(row)}
-        self._digest = None if pending else digest
-        return moved
-
-    def _correct(self, workload_id: str, row: LiveWorkload | None) -> None:
-        self._digest = None
-        old = self._rows.pop(workload_id, None)
-        self._shared.writes.wrote(workload_id, row, asyncio.get_running_loop().time(), before=old)
-        if old is not None and self._by_slug.get(old.slug) == workload_id:
-            del self._by_slug[old.slug]
-        if row is not None:
-            self._rows[workload_id] = row
-            self._by_slug.setdefault(row.slug, row.id)
-
 
 def _retrieve(flight: asyncio.Task[None]) -> None:
     """What a list ended with is told to those who wait for it; there may be none any more."""
     if not flight.cancelled():
         flight.exception()
-
-
-def _moved(old: dict[str, LiveWorkload], new: dict[str, LiveWorkload]) -> set[str]:
-    """The slugs of what came, went or changed; a row that was read before is the same object, and not compared."""
-    keys = old.keys() - new.keys()
-    keys |= {key for key, row in new.items() if (was := old.get(key)) is not row and was != row}
-    return {rows[key].slug for rows in (old, new) for key in keys if key in rows}

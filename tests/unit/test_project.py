@@ -15,10 +15,10 @@ import pytest
 from inferencekey_operator.errors import OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.client import Deleted, ListAnswer
 from inferencekey_operator.inferencekey.own_writes import OwnWrites
+from inferencekey_operator.inferencekey.project import Locks, Project, Shared
+from inferencekey_operator.inferencekey.projects import Projects
 from inferencekey_operator.inferencekey.rate_limits import Bucket, RateLimits
 from inferencekey_operator.inferencekey.readiness import Phase
-from inferencekey_operator.inferencekey.roster import Locks, Roster, Shared
-from inferencekey_operator.inferencekey.rosters import Rosters
 from inferencekey_operator.inferencekey.wire import LiveWorkload
 from unit.builders import PLATFORM, SECRET_HALF, TOKEN
 from unit.scripted_platform import DOWN, LOST, REFUSED, REJECTED, ScriptedPlatform, limited, now, row
@@ -26,14 +26,14 @@ from unit.virtual_time import virtual
 
 
 class Watcher:
-    """A roster of a platform, and what it told."""
+    """A project of a platform, and what it told."""
 
     def __init__(self, platform: ScriptedPlatform, pace: RateLimits | None = None) -> None:
         self.platform = platform
         self.changed: list[set[str]] = []
         self.recovered: list[float] = []
         self.troubled: list[Reason] = []
-        self.roster = Roster(
+        self.project = Project(
             platform,
             PLATFORM,
             "prod",
@@ -44,18 +44,18 @@ class Watcher:
             troubled=lambda _, error: self.troubled.append(error.reason),
         )
 
-    def _note(self, roster: Roster, slugs: Iterable[str]) -> None:
-        assert roster is self.roster
+    def _note(self, project: Project, slugs: Iterable[str]) -> None:
+        assert project is self.project
         self.changed.append(set(slugs))
 
-    def _better(self, roster: Roster) -> None:
-        assert roster is self.roster
+    def _better(self, project: Project) -> None:
+        assert project is self.project
         self.recovered.append(now())
 
 
-async def anew(roster: Roster) -> None:
+async def anew(project: Project) -> None:
     """Look at a list that begins now or later: virtual time stands still where the real one never does."""
-    await roster.look(now() - 1e-9)
+    await project.look(now() - 1e-9)
 
 
 async def settled(*things: Any) -> list[Any]:
@@ -71,25 +71,29 @@ async def test_all_that_look_at_one_moment_share_one_list() -> None:
     """However many Workloads: one call."""
     watcher = Watcher(ScriptedPlatform(row("a"), row("b")))
 
-    await asyncio.gather(*(watcher.roster.look() for _ in range(100)))
+    await asyncio.gather(*(watcher.project.look() for _ in range(100)))
 
     assert len(watcher.platform.calls) == 1
-    assert (len(watcher.roster), watcher.roster.by_slug("a"), watcher.roster.by_id("wl_b")) == (2, row("a"), row("b"))
-    assert (watcher.roster.by_slug("c"), watcher.roster.by_id("wl_c")) == (None, None)
+    assert (len(watcher.project.cache), watcher.project.cache.by_slug("a"), watcher.project.cache.by_id("wl_b")) == (
+        2,
+        row("a"),
+        row("b"),
+    )
+    assert (watcher.project.cache.by_slug("c"), watcher.project.cache.by_id("wl_c")) == (None, None)
 
 
 @virtual
 async def test_any_list_will_do_unless_a_newer_one_is_asked_for() -> None:
     """What is settled is decided from the rows that are there."""
     watcher = Watcher(ScriptedPlatform(row("a")))
-    assert not watcher.roster.proven
-    await watcher.roster.look()
-    assert watcher.roster.proven
+    assert not watcher.project.proven
+    await watcher.project.look()
+    assert watcher.project.proven
     await asyncio.sleep(100)
 
-    await watcher.roster.look()
+    await watcher.project.look()
     assert len(watcher.platform.calls) == 1
-    await watcher.roster.look(now() - 1)
+    await watcher.project.look(now() - 1)
 
     assert len(watcher.platform.calls) == 2
 
@@ -98,15 +102,15 @@ async def test_any_list_will_do_unless_a_newer_one_is_asked_for() -> None:
 async def test_a_need_that_arises_while_a_list_is_under_way_waits_for_the_next() -> None:
     """A list tells what was when it began; those who come later share the one after it."""
     watcher = Watcher(ScriptedPlatform())
-    first = asyncio.create_task(watcher.roster.look())
+    first = asyncio.create_task(watcher.project.look())
     await asyncio.sleep(0.05)
     need = now()
 
-    await asyncio.gather(*(watcher.roster.look(need) for _ in range(50)))
+    await asyncio.gather(*(watcher.project.look(need) for _ in range(50)))
 
     assert first.done()
     assert len(watcher.platform.calls) == 2
-    assert watcher.roster.began > need
+    assert watcher.project.began > need
     assert watcher.platform.lists_together == 1
 
 
@@ -114,12 +118,12 @@ async def test_a_need_that_arises_while_a_list_is_under_way_waits_for_the_next()
 async def test_who_gives_up_does_not_take_the_list_along() -> None:
     """A worker that is cancelled is one of many that wait for it."""
     watcher = Watcher(ScriptedPlatform(row("a")))
-    impatient, patient = (asyncio.create_task(watcher.roster.look()) for _ in range(2))
+    impatient, patient = (asyncio.create_task(watcher.project.look()) for _ in range(2))
     await asyncio.sleep(0.05)
     impatient.cancel()
     await settled(impatient, patient)
 
-    assert (impatient.cancelled(), patient.exception(), len(watcher.roster)) == (True, None, 1)
+    assert (impatient.cancelled(), patient.exception(), len(watcher.project.cache)) == (True, None, 1)
     assert len(watcher.platform.calls) == 1
 
 
@@ -133,7 +137,7 @@ def test_lists_on_demand_leave_room_between_them(takes: float, pause: float) -> 
         platform.takes = takes
         watcher = Watcher(platform)
         for _ in range(5):
-            await anew(watcher.roster)
+            await anew(watcher.project)
 
         gaps = [later - earlier for earlier, later in pairwise(platform.times("list"))]
         assert all(gap == pytest.approx(max(pause, takes)) for gap in gaps)
@@ -146,7 +150,7 @@ async def test_the_rows_that_moved_are_named_by_slug() -> None:
     """New, gone or different; and both names of one that was renamed. Nothing is said where nothing moved."""
     platform = ScriptedPlatform(row("a"), row("b"), row("c"))
     watcher = Watcher(platform)
-    await watcher.roster.look()
+    await watcher.project.look()
     assert watcher.changed == [{"a", "b", "c"}]
 
     steps: list[tuple[dict[str, LiveWorkload | None], set[str] | None]] = [
@@ -161,7 +165,7 @@ async def test_the_rows_that_moved_are_named_by_slug() -> None:
         watcher.changed.clear()
         platform.rows = {slug: each for slug, each in (platform.rows | changes).items() if each is not None}
         await asyncio.sleep(30)
-        await watcher.roster.refresh()
+        await watcher.project.refresh()
         assert watcher.changed == ([told] if told else [])
 
 
@@ -172,19 +176,19 @@ async def test_rows_that_cannot_be_read_hold_their_slugs() -> None:
     platform.extra = [{"slug": "b"}, {"id": "wl_x"}, None]  # type: ignore[list-item]
     watcher = Watcher(platform)
 
-    await watcher.roster.look()
+    await watcher.project.look()
 
-    assert watcher.roster.unreadable == {"b"}
-    assert len(watcher.roster) == 1
+    assert watcher.project.cache.unreadable == {"b"}
+    assert len(watcher.project.cache) == 1
 
 
 @virtual
-async def test_a_roster_does_not_show_its_token() -> None:
+async def test_a_project_does_not_show_its_token() -> None:
     """Neither does its list of attributes in a log line."""
     watcher = Watcher(ScriptedPlatform())
 
-    assert SECRET_HALF not in repr(watcher.roster)
-    assert "'prod'" in repr(watcher.roster)
+    assert SECRET_HALF not in repr(watcher.project)
+    assert "'prod'" in repr(watcher.project)
 
 
 # -- our own writes ------------------------------------------------------------------------------------------------
@@ -194,17 +198,17 @@ async def test_a_roster_does_not_show_its_token() -> None:
 async def test_what_we_wrote_is_there_at_once_and_no_news() -> None:
     """Neither our own answer nor the list that agrees with it wakes anybody."""
     watcher = Watcher(ScriptedPlatform(row("a"), row("b")))
-    await watcher.roster.look()
+    await watcher.project.look()
     watcher.changed.clear()
 
-    await watcher.roster.create({"slug": "c"})
-    await watcher.roster.update("wl_a", {"model_name": "x"})
-    assert await watcher.roster.delete("wl_b")
+    await watcher.project.create({"slug": "c"})
+    await watcher.project.update("wl_a", {"model_name": "x"})
+    assert await watcher.project.delete("wl_b")
 
-    found = [watcher.roster.by_slug(slug) for slug in "abc"]
+    found = [watcher.project.cache.by_slug(slug) for slug in "abc"]
     assert found == [row("a", model_name="x"), None, row("c")]
-    await anew(watcher.roster)
-    assert [watcher.roster.by_slug(slug) for slug in "abc"] == found
+    await anew(watcher.project)
+    assert [watcher.project.cache.by_slug(slug) for slug in "abc"] == found
     assert watcher.changed == []
 
 
@@ -212,12 +216,12 @@ async def writes_during_a_list(watcher: Watcher) -> None:
     """A list that is slow, and our writes answered before it."""
     platform = watcher.platform
     platform.takes = 1.0
-    listing = asyncio.create_task(anew(watcher.roster))
+    listing = asyncio.create_task(anew(watcher.project))
     await asyncio.sleep(0.5)
     platform.takes = 0.1
-    await watcher.roster.create({"slug": "c"})
-    await watcher.roster.update("wl_a", {"model_name": "x"})
-    await watcher.roster.delete("wl_b")
+    await watcher.project.create({"slug": "c"})
+    await watcher.project.update("wl_a", {"model_name": "x"})
+    await watcher.project.delete("wl_b")
     await listing
 
 
@@ -225,11 +229,11 @@ async def writes_during_a_list(watcher: Watcher) -> None:
 async def test_a_list_that_began_before_a_write_does_not_undo_it() -> None:
     """It tells what was; what we know better is laid over it."""
     watcher = Watcher(ScriptedPlatform(row("a"), row("b")))
-    await watcher.roster.look()
+    await watcher.project.look()
 
     await writes_during_a_list(watcher)
 
-    found = [watcher.roster.by_slug(slug) for slug in "abc"]
+    found = [watcher.project.cache.by_slug(slug) for slug in "abc"]
     assert found == [row("a", model_name="x"), None, row("c")]
     assert watcher.changed == [{"a", "b"}]
 
@@ -240,17 +244,17 @@ async def test_a_list_is_believed_again_once_it_cannot_lag() -> None:
     platform = ScriptedPlatform(row("a"), row("b"))
     before = dict(platform.rows)
     watcher = Watcher(platform)
-    await watcher.roster.look()
+    await watcher.project.look()
     await writes_during_a_list(watcher)
     watcher.changed.clear()
     platform.rows = before
-    await anew(watcher.roster)
+    await anew(watcher.project)
     assert watcher.changed == []
 
     await asyncio.sleep(RateLimits().lag)
-    await anew(watcher.roster)
+    await anew(watcher.project)
 
-    assert [watcher.roster.by_slug(slug) for slug in "abc"] == [row("a"), row("b"), None]
+    assert [watcher.project.cache.by_slug(slug) for slug in "abc"] == [row("a"), row("b"), None]
     assert watcher.changed == [{"a", "b", "c"}]
 
 
@@ -258,13 +262,13 @@ async def test_a_list_is_believed_again_once_it_cannot_lag() -> None:
 async def test_a_duplicate_does_not_take_the_place_of_the_first() -> None:
     """The platform made the slug unique: the row that had it keeps it here, too."""
     watcher = Watcher(ScriptedPlatform(row("a")))
-    await watcher.roster.look()
+    await watcher.project.look()
 
-    duplicate = await watcher.roster.create({"slug": "a"})
+    duplicate = await watcher.project.create({"slug": "a"})
 
-    assert (duplicate.slug, watcher.roster.by_slug("a")) == ("a-1", row("a"))
-    await watcher.roster.delete(duplicate.id)
-    assert (watcher.roster.by_slug("a"), watcher.roster.by_slug("a-1")) == (row("a"), None)
+    assert (duplicate.slug, watcher.project.cache.by_slug("a")) == ("a-1", row("a"))
+    await watcher.project.delete(duplicate.id)
+    assert (watcher.project.cache.by_slug("a"), watcher.project.cache.by_slug("a-1")) == (row("a"), None)
 
 
 @virtual
@@ -273,39 +277,39 @@ async def test_a_workload_that_turns_out_to_be_gone() -> None:
     gone = PlatformFailure(Reason.PLATFORM_REFUSED, "It is not there.", status=404)
     platform = ScriptedPlatform(row("a"), row("b"))
     watcher = Watcher(platform)
-    await watcher.roster.look()
+    await watcher.project.look()
     platform.fails.append(gone)
 
     with pytest.raises(PlatformFailure):
-        await watcher.roster.update("wl_a", {})
+        await watcher.project.update("wl_a", {})
     del platform.rows["b"]
 
-    assert watcher.roster.by_slug("a") == row("a")
-    assert await watcher.roster.delete("wl_b") is Deleted.UNKNOWN
-    assert watcher.roster.by_slug("b") == row("b")
+    assert watcher.project.cache.by_slug("a") == row("a")
+    assert await watcher.project.delete("wl_b") is Deleted.UNKNOWN
+    assert watcher.project.cache.by_slug("b") == row("b")
 
 
 @pytest.mark.parametrize("operation", ["create", "update", "delete"])
 @pytest.mark.parametrize(("error", "uncertain"), [(LOST, True), (REFUSED, False), (DOWN, False)])
-def test_a_write_that_was_lost_makes_the_roster_uncertain(operation: str, error: Exception, uncertain: bool) -> None:
+def test_a_write_that_was_lost_makes_the_project_uncertain(operation: str, error: Exception, uncertain: bool) -> None:
     """Whatever is created after it needs a list that began later; a refusal is no doubt."""
 
     @virtual
     async def check() -> None:
         watcher = Watcher(ScriptedPlatform(row("a")))
-        await watcher.roster.look()
+        await watcher.project.look()
         await asyncio.sleep(10)
         watcher.platform.fails.append(error)
         calls: dict[str, Callable[[], Awaitable[object]]] = {
-            "create": lambda: watcher.roster.create({"slug": "c"}),
-            "update": lambda: watcher.roster.update("wl_a", {}),
-            "delete": lambda: watcher.roster.delete("wl_a"),
+            "create": lambda: watcher.project.create({"slug": "c"}),
+            "update": lambda: watcher.project.update("wl_a", {}),
+            "delete": lambda: watcher.project.delete("wl_a"),
         }
         with pytest.raises(PlatformFailure):
             await calls[operation]()
 
-        assert watcher.roster.uncertain_since == (now() if uncertain else float("-inf"))
-        assert watcher.roster.by_slug("a") == row("a")
+        assert watcher.project.uncertain_since == (now() if uncertain else float("-inf"))
+        assert watcher.project.cache.by_slug("a") == row("a")
 
     check()
 
@@ -313,7 +317,7 @@ def test_a_write_that_was_lost_makes_the_roster_uncertain(operation: str, error:
 @virtual
 async def test_creations_of_one_slug_never_overlap() -> None:
     """Each slug has one lock, each project its own."""
-    one, other = Watcher(ScriptedPlatform()).roster, Watcher(ScriptedPlatform()).roster
+    one, other = Watcher(ScriptedPlatform()).project, Watcher(ScriptedPlatform()).project
 
     async with one.creation("a"):
         assert one.creation("a").locked()
@@ -327,7 +331,7 @@ async def test_a_slug_that_nobody_creates_has_no_lock() -> None:
     """Slugs come and go for as long as the process lasts; their locks do not stay. Whoever waits has the same one."""
     locks: Locks = WeakValueDictionary()
     watcher = Watcher(ScriptedPlatform())
-    roster = Roster(
+    project = Project(
         watcher.platform,
         PLATFORM,
         "prod",
@@ -340,7 +344,7 @@ async def test_a_slug_that_nobody_creates_has_no_lock() -> None:
     order: list[str] = []
 
     async def create(name: str) -> None:
-        async with roster.creation("a"):
+        async with project.creation("a"):
             order.append(f"{name} begins")
             await asyncio.sleep(1.0)
             order.append(f"{name} ends")
@@ -359,33 +363,33 @@ async def test_one_probe_and_the_same_error_for_all() -> None:
     watcher = Watcher(ScriptedPlatform(row("a")))
     watcher.platform.down = DOWN
 
-    errors = await settled(*(watcher.roster.look() for _ in range(100)))
+    errors = await settled(*(watcher.project.look() for _ in range(100)))
     assert errors == [DOWN] * 100
     began = now()
-    later = await settled(*(watcher.roster.look() for _ in range(50)), watcher.roster.create({"slug": "c"}))
+    later = await settled(*(watcher.project.look() for _ in range(50)), watcher.project.create({"slug": "c"}))
 
     assert len(watcher.platform.calls) == 1
     assert now() == began
     assert {(error.reason, error.message, error.status) for error in later} == {(DOWN.reason, DOWN.message, 503)}
     assert all(0.8 < error.retry_after <= 1.0 for error in later)
-    assert watcher.roster.trouble is DOWN
+    assert watcher.project.trouble is DOWN
 
 
 @virtual
 async def test_what_is_known_stays_known() -> None:
     """Whoever can do with the rows that are there is not troubled."""
     watcher = Watcher(ScriptedPlatform(row("a")))
-    await watcher.roster.look()
+    await watcher.project.look()
     watcher.platform.down = DOWN
     await asyncio.sleep(30)
-    await watcher.roster.refresh()
+    await watcher.project.refresh()
 
-    await watcher.roster.look()
+    await watcher.project.look()
 
-    assert watcher.roster.trouble is DOWN
-    assert watcher.roster.by_slug("a") == row("a")
+    assert watcher.project.trouble is DOWN
+    assert watcher.project.cache.by_slug("a") == row("a")
     with pytest.raises(PlatformFailure):
-        await anew(watcher.roster)
+        await anew(watcher.project)
 
 
 @virtual
@@ -393,15 +397,15 @@ async def test_when_the_gate_opens_one_list_goes_ahead_of_all_writes() -> None:
     """A hundred writes that wait send one probe; while it fails none of them is sent."""
     watcher = Watcher(ScriptedPlatform())
     watcher.platform.down = DOWN
-    await settled(watcher.roster.look())
+    await settled(watcher.project.look())
     await asyncio.sleep(1.1)
 
-    failed = await settled(*(watcher.roster.create({"slug": f"s{number}"}) for number in range(100)))
+    failed = await settled(*(watcher.project.create({"slug": f"s{number}"}) for number in range(100)))
     assert {error.reason for error in failed} == {Reason.PLATFORM_UNREACHABLE}
     assert [name for _, name in watcher.platform.calls] == ["list", "list"]
     watcher.platform.down = None
     await asyncio.sleep(2.1)
-    made = await settled(*(watcher.roster.create({"slug": f"s{number}"}) for number in range(100)))
+    made = await settled(*(watcher.project.create({"slug": f"s{number}"}) for number in range(100)))
 
     assert all(isinstance(each, LiveWorkload) for each in made)
     assert [name for _, name in watcher.platform.calls] == ["list"] * 3 + ["create"] * 100
@@ -413,10 +417,10 @@ async def test_a_tick_that_comes_after_anothers_probe_sends_none() -> None:
     """A stream or a write that waited for the same moment was first, and its list failed."""
     watcher = Watcher(ScriptedPlatform())
     watcher.platform.down = DOWN
-    await settled(watcher.roster.look())
+    await settled(watcher.project.look())
     await asyncio.sleep(1.1)
-    await settled(watcher.roster.create({"slug": "a"}))
-    await watcher.roster.refresh()
+    await settled(watcher.project.create({"slug": "a"}))
+    await watcher.project.refresh()
 
     assert [name for _, name in watcher.platform.calls] == ["list", "list"]
 
@@ -428,17 +432,17 @@ async def test_waits_grow_up_to_the_interval() -> None:
     watcher.platform.down, watcher.platform.takes = DOWN, 0.0
     waits = []
     for _ in range(8):
-        await settled(watcher.roster.look())
-        waits.append(watcher.roster.due_in(10.0))
+        await settled(watcher.project.look())
+        waits.append(watcher.project.due_in(10.0))
         await asyncio.sleep(waits[-1])
 
     assert all(0.9 * most <= wait <= most for most, wait in zip((1, 2, 4, 8, 10, 10, 10, 10), waits, strict=True))
     watcher.platform.down = None
-    await watcher.roster.look()
+    await watcher.project.look()
     await asyncio.sleep(1)
     watcher.platform.down = DOWN
-    await settled(anew(watcher.roster))
-    assert watcher.roster.due_in(10.0) <= 1.0
+    await settled(anew(watcher.project))
+    assert watcher.project.due_in(10.0) <= 1.0
 
 
 @pytest.mark.parametrize("operation", ["list", "create"])
@@ -449,20 +453,20 @@ def test_retry_after_is_the_least(operation: str) -> None:
     async def check() -> None:
         random.seed(1)
         watcher = Watcher(ScriptedPlatform(row("a")))
-        await watcher.roster.look()
+        await watcher.project.look()
         watcher.platform.fails.append(limited(60.0))
-        call = anew(watcher.roster) if operation == "list" else watcher.roster.create({"slug": "c"})
+        call = anew(watcher.project) if operation == "list" else watcher.project.create({"slug": "c"})
         with pytest.raises(PlatformFailure):
             await call
         refused = now()
         while now() < refused + 59.5:
-            for another in (anew(watcher.roster), watcher.roster.delete("wl_a")):
+            for another in (anew(watcher.project), watcher.project.delete("wl_a")):
                 with pytest.raises(PlatformFailure) as caught:
                     await another
                 assert caught.value.retry_after == pytest.approx(refused + 60.0 - now())
             await asyncio.sleep(0.9)
         await asyncio.sleep(1.0)
-        assert await watcher.roster.delete("wl_a")
+        assert await watcher.project.delete("wl_a")
 
         assert [name for _, name in watcher.platform.calls[2:]] == ["list", "delete"]
 
@@ -474,21 +478,21 @@ async def test_a_refused_credential_is_tried_after_waits_that_grow() -> None:
     """The platform may change its mind: soon at first, and after four intervals at most. It is told once."""
     watcher = Watcher(ScriptedPlatform())
     watcher.platform.down = REJECTED
-    await settled(watcher.roster.look())
+    await settled(watcher.project.look())
     refused = now()
-    assert isinstance((await settled(watcher.roster.look()))[0], PlatformFailure)
+    assert isinstance((await settled(watcher.project.look()))[0], PlatformFailure)
     assert len(watcher.platform.calls) == 1
 
     while now() < refused + 1800.0:
-        await asyncio.sleep(max(watcher.roster.due_in(30.0), 0.05))
-        await watcher.roster.refresh()
+        await asyncio.sleep(max(watcher.project.due_in(30.0), 0.05))
+        await watcher.project.refresh()
 
     times = watcher.platform.times("list")
     pauses = [later - earlier for earlier, later in pairwise(times)]
     assert len([at for at in times if at < refused + 20.0]) >= 5
     assert 108.0 <= max(pauses) <= 121.0
     assert watcher.troubled == [Reason.TOKEN_REJECTED]
-    assert watcher.roster.refused_since == refused
+    assert watcher.project.refused_since == refused
 
 
 @virtual
@@ -498,11 +502,11 @@ async def test_a_refusal_is_told_though_it_comes_in_an_outage() -> None:
     for error in (DOWN, REJECTED, DOWN, REJECTED, None, REJECTED):
         watcher.platform.down = error
         await asyncio.sleep(300.0)
-        await watcher.roster.refresh()
+        await watcher.project.refresh()
 
     rejected = Reason.TOKEN_REJECTED
     assert watcher.troubled == [Reason.PLATFORM_UNREACHABLE, rejected, rejected]
-    assert watcher.roster.refusal is not None
+    assert watcher.project.refusal is not None
 
 
 @pytest.mark.parametrize(("error", "calls"), [(REJECTED, 3), (DOWN, 2)])
@@ -512,15 +516,15 @@ def test_what_a_person_may_have_mended_is_tried_at_once(error: Exception, calls:
     @virtual
     async def check() -> None:
         watcher = Watcher(ScriptedPlatform())
-        await watcher.roster.look()
+        await watcher.project.look()
         watcher.platform.down = error
         await asyncio.sleep(10)
-        await settled(anew(watcher.roster))
+        await settled(anew(watcher.project))
         need = now()
         await asyncio.sleep(0.2)
 
-        await settled(*(watcher.roster.look(need + 0.1) for _ in range(20)))
-        await settled(*(watcher.roster.look(need + 0.1) for _ in range(20)))
+        await settled(*(watcher.project.look(need + 0.1) for _ in range(20)))
+        await settled(*(watcher.project.look(need + 0.1) for _ in range(20)))
 
         assert len(watcher.platform.calls) == calls
 
@@ -531,11 +535,11 @@ def test_what_a_person_may_have_mended_is_tried_at_once(error: Exception, calls:
 async def test_a_token_that_is_revoked_while_we_write_closes_the_gate() -> None:
     """Hundreds of writes would be refused one by one."""
     watcher = Watcher(ScriptedPlatform(row("a")))
-    await watcher.roster.look()
+    await watcher.project.look()
     watcher.platform.down = REJECTED
 
-    await settled(watcher.roster.delete("wl_a"))
-    await settled(*(watcher.roster.delete("wl_a") for _ in range(10)))
+    await settled(watcher.project.delete("wl_a"))
+    await settled(*(watcher.project.delete("wl_a") for _ in range(10)))
 
     assert len(watcher.platform.times("delete")) == 1
 
@@ -544,12 +548,12 @@ async def test_a_token_that_is_revoked_while_we_write_closes_the_gate() -> None:
 async def test_a_refused_write_troubles_nobody_else() -> None:
     """A declaration that the platform does not take is that Workload's trouble."""
     watcher = Watcher(ScriptedPlatform())
-    await watcher.roster.look()
+    await watcher.project.look()
     watcher.platform.fails.append(REFUSED)
-    await settled(watcher.roster.create({"slug": "bad"}))
+    await settled(watcher.project.create({"slug": "bad"}))
 
-    assert watcher.roster.trouble is None
-    assert (await watcher.roster.create({"slug": "good"})).slug == "good"
+    assert watcher.project.trouble is None
+    assert (await watcher.project.create({"slug": "good"})).slug == "good"
 
 
 @virtual
@@ -557,20 +561,20 @@ async def test_one_write_without_an_answer_is_asked_about_at_once() -> None:
     """It may be its own fault: a list tells, before the next write, and without a wait."""
     watcher = Watcher(ScriptedPlatform())
     watcher.platform.takes = 3.0
-    await watcher.roster.look()
+    await watcher.project.look()
     watcher.platform.takes = 0.1
     watcher.platform.fails.append(LOST)
-    await settled(watcher.roster.create({"slug": "slow"}))
+    await settled(watcher.project.create({"slug": "slow"}))
     await asyncio.sleep(0.001)
     at = now()
 
-    made = await settled(*(watcher.roster.create({"slug": f"s{number}"}) for number in range(10)))
+    made = await settled(*(watcher.project.create({"slug": f"s{number}"}) for number in range(10)))
 
     assert all(isinstance(each, LiveWorkload) for each in made)
     assert [name for _, name in watcher.platform.calls] == ["list", "create", "list", *["create"] * 10]
     assert watcher.platform.times("list")[1] == at
     assert now() < at + 1.0
-    assert watcher.roster.trouble is None
+    assert watcher.project.trouble is None
 
 
 @pytest.mark.parametrize("late", ["create", "list"])
@@ -581,18 +585,18 @@ def test_a_later_failure_does_not_shorten_a_wait(late: str) -> None:
     async def check() -> None:
         platform = ScriptedPlatform(row("a"))
         watcher = Watcher(platform)
-        await watcher.roster.look()
+        await watcher.project.look()
         await asyncio.sleep(10)
         platform.takes = 1.0
         platform.fails.append(LOST)
-        slow = asyncio.create_task(anew(watcher.roster) if late == "list" else watcher.roster.create({"slug": "c"}))
+        slow = asyncio.create_task(anew(watcher.project) if late == "list" else watcher.project.create({"slug": "c"}))
         await asyncio.sleep(0.5)
         platform.takes = 0.1
         platform.fails.append(limited(60.0))
-        await settled(watcher.roster.delete("wl_a"))
+        await settled(watcher.project.delete("wl_a"))
         await settled(slow)
 
-        assert watcher.roster.due_in(30.0) == pytest.approx(60.0 - 0.4)
+        assert watcher.project.due_in(30.0) == pytest.approx(60.0 - 0.4)
 
     check()
 
@@ -602,36 +606,36 @@ async def test_a_list_that_began_before_the_trouble_does_not_end_it() -> None:
     """Its success says nothing of a limit that was reached later."""
     platform = ScriptedPlatform(row("a"))
     watcher = Watcher(platform)
-    await watcher.roster.look()
+    await watcher.project.look()
     platform.takes = 2.0
-    listing = asyncio.create_task(anew(watcher.roster))
+    listing = asyncio.create_task(anew(watcher.project))
     await asyncio.sleep(1.0)
     platform.takes = 0.1
     platform.fails.append(limited(60.0))
-    await settled(watcher.roster.delete("wl_a"))
+    await settled(watcher.project.delete("wl_a"))
     await listing
 
-    assert watcher.roster.trouble is not None
+    assert watcher.project.trouble is not None
     assert watcher.recovered == []
-    assert isinstance((await settled(watcher.roster.delete("wl_a")))[0], OperatorError)
+    assert isinstance((await settled(watcher.project.delete("wl_a")))[0], OperatorError)
 
 
 @virtual
 async def test_beginning_and_end_of_a_trouble_are_told_once() -> None:
     """However many lists fail in between; and the next trouble is one to speak of again."""
     watcher = Watcher(ScriptedPlatform(row("a")))
-    await watcher.roster.look()
+    await watcher.project.look()
     for number in (1, 2):
         watcher.platform.down = DOWN
         for _ in range(3):
             await asyncio.sleep(10)
-            await watcher.roster.refresh()
-        assert (watcher.roster.down, len(watcher.troubled)) == (True, number)
+            await watcher.project.refresh()
+        assert (watcher.project.down, len(watcher.troubled)) == (True, number)
         watcher.platform.down = None
         for _ in range(3):
             await asyncio.sleep(10)
-            await watcher.roster.refresh()
-        assert (watcher.roster.down, watcher.roster.trouble, len(watcher.recovered)) == (False, None, number)
+            await watcher.project.refresh()
+        assert (watcher.project.down, watcher.project.trouble, len(watcher.recovered)) == (False, None, number)
 
     assert watcher.troubled == [Reason.PLATFORM_UNREACHABLE] * 2
 
@@ -640,18 +644,18 @@ async def test_beginning_and_end_of_a_trouble_are_told_once() -> None:
 async def test_a_write_that_is_lost_is_no_outage() -> None:
     """Others can look as ever: only lists that fail are told of."""
     watcher = Watcher(ScriptedPlatform(row("a")))
-    await watcher.roster.look()
+    await watcher.project.look()
     watcher.platform.fails.append(LOST)
-    await settled(watcher.roster.delete("wl_a"))
+    await settled(watcher.project.delete("wl_a"))
 
-    assert (watcher.roster.down, watcher.troubled) == (False, [])
+    assert (watcher.project.down, watcher.troubled) == (False, [])
 
 
 @virtual
 async def test_a_list_that_is_none_closes_the_gate() -> None:
     """The rows that are known are not given up for an answer that cannot be read."""
     watcher = Watcher(ScriptedPlatform(row("a")))
-    await watcher.roster.look()
+    await watcher.project.look()
     watcher.platform.extra = [{"id": "x", "slug": "y", "name": "\ud800"}]
     whole = watcher.platform.list_workloads
 
@@ -660,11 +664,11 @@ async def test_a_list_that_is_none_closes_the_gate() -> None:
 
     watcher.platform.list_workloads = truncated  # type: ignore[method-assign]
     with pytest.raises(PlatformFailure) as caught:
-        await anew(watcher.roster)
+        await anew(watcher.project)
 
     assert caught.value.reason is Reason.PLATFORM_ERROR
-    assert watcher.roster.by_slug("a") == row("a")
-    assert watcher.roster.due_in(30.0) > 0
+    assert watcher.project.cache.by_slug("a") == row("a")
+    assert watcher.project.due_in(30.0) > 0
 
 
 @virtual
@@ -673,12 +677,12 @@ async def test_readiness_streams_wait_at_the_gate_too() -> None:
     watcher = Watcher(ScriptedPlatform(row("a")))
 
     async def first() -> Phase:
-        async with aclosing(watcher.roster.phases("a")) as stream:
+        async with aclosing(watcher.project.phases("a")) as stream:
             return await anext(stream)
 
     assert await first() == Phase("ready")
     watcher.platform.down = DOWN
-    await settled(watcher.roster.look())
+    await settled(watcher.project.look())
     assert isinstance((await settled(first()))[0], PlatformFailure)
     await asyncio.sleep(1.1)
     assert {type(each) for each in await settled(*(first() for _ in range(20)))} == {PlatformFailure}
@@ -726,8 +730,8 @@ async def test_calls_of_one_credential_keep_the_rate() -> None:
     """Lists and writes together."""
     watcher = Watcher(ScriptedPlatform(), RateLimits(rate=5.0, burst=5.0))
     watcher.platform.takes = 0.01
-    await watcher.roster.look()
-    await settled(*(watcher.roster.create({"slug": f"s{number}"}) for number in range(24)))
+    await watcher.project.look()
+    await settled(*(watcher.project.create({"slug": f"s{number}"}) for number in range(24)))
 
     for first, *_, last in zip(*(watcher.platform.calls[number:] for number in range(11)), strict=False):
         assert last[0] - first[0] >= 1.0 - 1e-6
@@ -737,55 +741,55 @@ async def test_calls_of_one_credential_keep_the_rate() -> None:
 
 
 class Fleet:
-    """All rosters, over one platform per base URL."""
+    """All projects, over one platform per base URL."""
 
     def __init__(self, *, interval: float = 30.0) -> None:
         self.platform = ScriptedPlatform(row("a"))
         self.changed: list[set[str]] = []
         self.recovered: list[float] = []
-        self.rosters = Rosters(
+        self.projects = Projects(
             lambda _: self.platform,
             RateLimits(interval=interval),
             changed=lambda _, slugs: self.changed.append(set(slugs)),
             recovered=lambda _: self.recovered.append(now()),
         )
 
-    def use(self, user: str, token: str = TOKEN) -> Roster:
-        """The roster that `user` has from here on."""
-        return self.rosters.use(user, PLATFORM, "prod", token)
+    def use(self, user: str, token: str = TOKEN) -> Project:
+        """The project that `user` has from here on."""
+        return self.projects.use(user, PLATFORM, "prod", token)
 
 
 @virtual
-async def test_one_roster_for_one_credential() -> None:
+async def test_one_project_for_one_credential() -> None:
     """However many Workloads, and through however many Secrets; another token, project or platform is another."""
     fleet = Fleet()
-    roster = fleet.use("a")
-    await roster.look()
+    project = fleet.use("a")
+    await project.look()
 
-    assert fleet.use("b") is roster
-    assert fleet.use("a") is roster
+    assert fleet.use("b") is project
+    assert fleet.use("a") is project
     others = [
-        fleet.rosters.use("c", PLATFORM, "prod", TOKEN.replace("a1", "b1")),
-        fleet.rosters.use("d", PLATFORM, "staging", TOKEN),
-        fleet.rosters.use("e", "https://eu.example.com", "prod", TOKEN),
+        fleet.projects.use("c", PLATFORM, "prod", TOKEN.replace("a1", "b1")),
+        fleet.projects.use("d", PLATFORM, "staging", TOKEN),
+        fleet.projects.use("e", "https://eu.example.com", "prod", TOKEN),
     ]
-    assert len({id(each) for each in [roster, *others]}) == 4
-    assert {id(each) for each in fleet.rosters} == {id(each) for each in [roster, *others]}
-    assert (fleet.rosters.of("b"), fleet.rosters.of("nobody")) == (roster, None)
-    assert set(fleet.rosters.users(roster)) == {"a", "b"}
-    assert fleet.rosters.users(others[0]) == ("c",)
+    assert len({id(each) for each in [project, *others]}) == 4
+    assert {id(each) for each in fleet.projects} == {id(each) for each in [project, *others]}
+    assert (fleet.projects.of("b"), fleet.projects.of("nobody")) == (project, None)
+    assert set(fleet.projects.users(project)) == {"a", "b"}
+    assert fleet.projects.users(others[0]) == ("c",)
 
 
 @virtual
-async def test_a_roster_without_rows_is_one_all_the_same() -> None:
+async def test_a_project_without_rows_is_one_all_the_same() -> None:
     """A new project is empty: its gate and its list are shared from the first moment."""
     fleet = Fleet()
     fleet.platform.rows.clear()
 
-    rosters = [fleet.use(str(number)) for number in range(5)]
-    await asyncio.gather(*(roster.look() for roster in rosters))
+    projects = [fleet.use(str(number)) for number in range(5)]
+    await asyncio.gather(*(project.look() for project in projects))
 
-    assert {id(roster) for roster in rosters} == {id(fleet.use("0"))}
+    assert {id(project) for project in projects} == {id(fleet.use("0"))}
     assert len(fleet.platform.calls) == 1
 
 
@@ -807,10 +811,10 @@ async def test_one_list_per_interval_however_many_workloads() -> None:
 async def test_a_list_on_demand_counts_for_the_interval() -> None:
     """What was listed a moment ago is not listed again."""
     fleet = Fleet()
-    roster = fleet.use("a")
+    project = fleet.use("a")
     for _ in range(20):
         await asyncio.sleep(20)
-        await anew(roster)
+        await anew(project)
 
     assert len(fleet.platform.times("list")) == 20
 
@@ -848,40 +852,40 @@ async def test_back_in_control_within_one_interval() -> None:
 
 
 @virtual
-async def test_who_needs_no_roster_any_more_leaves_it() -> None:
+async def test_who_needs_no_project_any_more_leaves_it() -> None:
     """The last one switches it off: no further list goes out. A rotated token leaves the old one as well."""
     fleet = Fleet()
     await fleet.use("a").look()
     fleet.use("b")
-    fleet.rosters.leave("a")
+    fleet.projects.leave("a")
     await asyncio.sleep(100)
     calls = len(fleet.platform.calls)
     assert calls > 1
 
-    fleet.rosters.leave("b")
-    fleet.rosters.leave("b")
+    fleet.projects.leave("b")
+    fleet.projects.leave("b")
     await asyncio.sleep(300)
 
     assert len(fleet.platform.calls) == calls
-    assert list(fleet.rosters) == []
+    assert list(fleet.projects) == []
     old = fleet.use("a")
     with suppress(AssertionError):
         await fleet.use("a", TOKEN.replace("a1", "b1")).look()
-    assert old not in list(fleet.rosters)
+    assert old not in list(fleet.projects)
 
 
 @virtual
 async def test_a_list_that_nobody_waits_for_any_more_is_dropped() -> None:
     """Whoever left is told of nothing that it finds."""
     fleet = Fleet()
-    roster = fleet.use("a")
-    looking = asyncio.create_task(roster.look())
+    project = fleet.use("a")
+    looking = asyncio.create_task(project.look())
     await asyncio.sleep(0.05)
-    fleet.rosters.leave("a")
+    fleet.projects.leave("a")
     await settled(looking)
     await asyncio.sleep(300)
 
-    assert (fleet.changed, roster.proven, len(fleet.platform.calls)) == ([], False, 1)
+    assert (fleet.changed, project.proven, len(fleet.platform.calls)) == ([], False, 1)
 
 
 @virtual
@@ -889,7 +893,7 @@ async def test_whoever_comes_back_begins_anew() -> None:
     """Rows of an hour ago prove nothing."""
     fleet = Fleet()
     await fleet.use("a").look()
-    fleet.rosters.leave("a")
+    fleet.projects.leave("a")
 
     assert not fleet.use("a").proven
 
@@ -898,23 +902,23 @@ async def test_whoever_comes_back_begins_anew() -> None:
 async def test_what_is_proven_of_a_credential() -> None:
     """By a list that came, for this token, project and platform alone, and only while somebody uses it."""
     fleet = Fleet()
-    assert not fleet.rosters.proven(PLATFORM, "prod", TOKEN)
+    assert not fleet.projects.proven(PLATFORM, "prod", TOKEN)
     fleet.platform.down = REJECTED
     with pytest.raises(PlatformFailure):
         await fleet.use("a").look()
-    assert not fleet.rosters.proven(PLATFORM, "prod", TOKEN)
+    assert not fleet.projects.proven(PLATFORM, "prod", TOKEN)
 
     fleet.platform.down = None
     await asyncio.sleep(1000)
     await fleet.use("b").look()
 
-    fleet.rosters.leave("b")
-    assert fleet.rosters.proven(PLATFORM, "prod", TOKEN)
-    assert not fleet.rosters.proven(PLATFORM, "prod", TOKEN.replace("a1", "b1"))
-    assert not fleet.rosters.proven(PLATFORM, "staging", TOKEN)
-    assert not fleet.rosters.proven("https://eu.example.com", "prod", TOKEN)
-    fleet.rosters.leave("a")
-    assert not fleet.rosters.proven(PLATFORM, "prod", TOKEN)
+    fleet.projects.leave("b")
+    assert fleet.projects.proven(PLATFORM, "prod", TOKEN)
+    assert not fleet.projects.proven(PLATFORM, "prod", TOKEN.replace("a1", "b1"))
+    assert not fleet.projects.proven(PLATFORM, "staging", TOKEN)
+    assert not fleet.projects.proven("https://eu.example.com", "prod", TOKEN)
+    fleet.projects.leave("a")
+    assert not fleet.projects.proven(PLATFORM, "prod", TOKEN)
 
 
 @virtual
@@ -922,7 +926,7 @@ async def test_closed_is_closed() -> None:
     """At the end of the process nothing is asked any more."""
     fleet = Fleet()
     await fleet.use("a").look()
-    fleet.rosters.close()
+    fleet.projects.close()
     await asyncio.sleep(300)
 
     assert len(fleet.platform.calls) == 1
@@ -953,17 +957,17 @@ async def test_a_row_that_is_listed_as_deleted_is_gone() -> None:
     """Its slug is free, and it is remembered that it was there; when it is no longer listed nothing moves."""
     watcher = Watcher(ScriptedPlatform(row("a"), row("b")))
     watcher.platform.extra = [{"id": "wl_c", "slug": "c", "deleted_at": "2026-03-02T10:41:32Z"}]
-    roster = watcher.roster
-    await roster.look()
+    project = watcher.project
+    await project.look()
 
-    assert (roster.by_slug("c"), roster.by_id("wl_c"), len(roster)) == (None, None, 2)
-    assert roster.deleted == {"c"}
-    assert roster.unreadable == frozenset()
+    assert (project.cache.by_slug("c"), project.cache.by_id("wl_c"), len(project.cache)) == (None, None, 2)
+    assert project.cache.deleted == {"c"}
+    assert project.cache.unreadable == frozenset()
     assert watcher.changed == [{"a", "b"}]
 
     watcher.platform.extra = []
-    await anew(roster)
-    assert roster.deleted == frozenset()
+    await anew(project)
+    assert project.cache.deleted == frozenset()
     assert watcher.changed == [{"a", "b"}]
 
 
@@ -971,11 +975,11 @@ async def test_a_row_that_is_listed_as_deleted_is_gone() -> None:
 async def test_a_row_that_becomes_deleted_is_news() -> None:
     """Whoever has it declared is told."""
     watcher = Watcher(ScriptedPlatform(row("a")))
-    await watcher.roster.look()
+    await watcher.project.look()
     del watcher.platform.rows["a"]
     watcher.platform.extra = [{"id": "wl_a", "slug": "a", "name": "a", "deleted_at": "2026-03-02T10:41:32Z"}]
 
-    await anew(watcher.roster)
+    await anew(watcher.project)
 
     assert watcher.changed == [{"a"}, {"a"}]
 
@@ -988,15 +992,15 @@ async def test_a_row_of_another_project_has_no_slug_here(first: bool) -> None:
     watcher = Watcher(ScriptedPlatform())
     watcher.platform.extra = [ours, theirs] if first else [theirs, ours]
     watcher.platform.extra.append({"id": "wl_3", "slug": "a-1", "project_slug": "x"})
-    roster = watcher.roster
-    await roster.look()
+    project = watcher.project
+    await project.look()
 
-    found = roster.by_slug("a")
+    found = project.cache.by_slug("a")
     assert found is not None
     assert found.id == "wl_1"
-    assert [each.id for each in roster.all_of("a")] == ["wl_1"]
-    assert [each.id for each in roster.rows] == ["wl_1"]
-    assert roster.by_id("wl_2") is not None
+    assert [each.id for each in project.cache.all_of("a")] == ["wl_1"]
+    assert [each.id for each in project.cache.workloads] == ["wl_1"]
+    assert project.cache.by_id("wl_2") is not None
 
 
 @virtual
@@ -1005,12 +1009,12 @@ async def test_two_rows_of_one_slug() -> None:
     watcher = Watcher(ScriptedPlatform())
     slugs = {"wl_1": "a", "wl_2": "a", "wl_3": "a-1", "wl_4": "a-12", "wl_5": "a-b", "wl_6": "a-1-1", "wl_7": "ab-1"}
     watcher.platform.extra = [{"id": each, "slug": slug} for each, slug in slugs.items()]
-    await watcher.roster.look()
+    await watcher.project.look()
 
-    assert [each.id for each in watcher.roster.all_of("a")] == ["wl_1", "wl_2"]
+    assert [each.id for each in watcher.project.cache.all_of("a")] == ["wl_1", "wl_2"]
 
 
-# -- what several rosters share ------------------------------------------------------------------------------------
+# -- what several projects share ------------------------------------------------------------------------------------
 
 
 class Credentials(ScriptedPlatform):
@@ -1021,54 +1025,54 @@ class Credentials(ScriptedPlatform):
         return await super().list_workloads(TOKEN, "prod")
 
 
-def rosters_of(platform: ScriptedPlatform, pace: RateLimits) -> Rosters:
-    """All rosters of a process."""
-    return Rosters(lambda _: platform, pace, changed=lambda *_: None, recovered=lambda _: None)
+def projects_of(platform: ScriptedPlatform, pace: RateLimits) -> Projects:
+    """All projects of a process."""
+    return Projects(lambda _: platform, pace, changed=lambda *_: None, recovered=lambda _: None)
 
 
 @virtual
 async def test_the_rate_is_one_credentials_over_all_its_projects() -> None:
     """A credential that is good for many projects is limited as one; another one has a rate of its own."""
     platform = Credentials()
-    rosters = rosters_of(platform, RateLimits(interval=3600.0, rate=1.0, burst=2.0))
+    projects = projects_of(platform, RateLimits(interval=3600.0, rate=1.0, burst=2.0))
     other = TOKEN.replace("a1", "b1")
-    users = [rosters.use(f"p{number}", PLATFORM, f"p{number}", TOKEN) for number in range(4)]
+    users = [projects.use(f"p{number}", PLATFORM, f"p{number}", TOKEN) for number in range(4)]
 
     await asyncio.gather(*(each.look() for each in users))
     assert sorted(platform.times("list")) == pytest.approx([0.0, 0.0, 1.0, 2.0])
 
     began = now()
-    await rosters.use("another", PLATFORM, "p0", other).look()
+    await projects.use("another", PLATFORM, "p0", other).look()
     assert platform.times("list")[-1] == pytest.approx(began)
-    rosters.close()
+    projects.close()
 
 
 @virtual
-async def test_a_rate_outlives_a_roster_while_another_one_has_its_credential() -> None:
+async def test_a_rate_outlives_a_project_while_another_one_has_its_credential() -> None:
     """And goes with the last of them."""
     platform = Credentials()
-    rosters = rosters_of(platform, RateLimits(interval=3600.0, rate=1.0, burst=1.0))
-    first, second = (rosters.use(name, PLATFORM, name, TOKEN) for name in ("p0", "p1"))
+    projects = projects_of(platform, RateLimits(interval=3600.0, rate=1.0, burst=1.0))
+    first, second = (projects.use(name, PLATFORM, name, TOKEN) for name in ("p0", "p1"))
     await first.look()
-    rosters.leave("p0")
+    projects.leave("p0")
     await second.look()
     assert platform.times("list")[-1] == pytest.approx(1.0)
-    assert len(rosters._buckets) == 1
+    assert len(projects._buckets) == 1
 
-    rosters.close()
+    projects.close()
     del first, second
     await asyncio.sleep(0)
-    assert len(rosters._buckets) == 0
+    assert len(projects._buckets) == 0
 
 
 @virtual
 async def test_a_write_with_one_credential_is_known_with_all() -> None:
     """Two Secrets of one project: what was deleted with one is not listed as there with the other, though it lags."""
     platform = Credentials(row("a"))
-    rosters = rosters_of(platform, RateLimits(interval=3600.0))
-    one = rosters.use("one", PLATFORM, "prod", TOKEN)
-    other = rosters.use("other", PLATFORM, "prod", TOKEN.replace("a1", "b1"))
-    elsewhere = rosters.use("elsewhere", PLATFORM, "staging", TOKEN)
+    projects = projects_of(platform, RateLimits(interval=3600.0))
+    one = projects.use("one", PLATFORM, "prod", TOKEN)
+    other = projects.use("other", PLATFORM, "prod", TOKEN.replace("a1", "b1"))
+    elsewhere = projects.use("elsewhere", PLATFORM, "staging", TOKEN)
     for each in (one, other, elsewhere):
         await each.look()
     await one.delete("wl_a")
@@ -1077,8 +1081,8 @@ async def test_a_write_with_one_credential_is_known_with_all() -> None:
     for each in (one, other, elsewhere):
         await anew(each)
 
-    assert [each.by_slug("a") for each in (one, other, elsewhere)] == [None, None, row("a")]
+    assert [each.cache.by_slug("a") for each in (one, other, elsewhere)] == [None, None, row("a")]
     await asyncio.sleep(RateLimits().lag)
     await anew(other)
-    assert other.by_slug("a") == row("a")
-    rosters.close()
+    assert other.cache.by_slug("a") == row("a")
+    projects.close()

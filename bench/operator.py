@@ -22,7 +22,7 @@ class Ours(Contestant):
         self._scrape = Scrape(free_port())
         log = stage.folder / "operator.log"
         around = Surroundings(stage.api, stage.service_account, stage.admin.url, log, begin=executed)
-        self._operator = Operator(around, f"--interval={interval}s", self._scrape.option)
+        self._operator = Operator(around, f"--list-interval={interval}s", self._scrape.option)
 
     @property
     def pid(self) -> int:

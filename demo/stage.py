@@ -113,7 +113,7 @@ def set_up(found: Found, screen: Screen, stack: ExitStack) -> Stage:
     steps.take(f"CRD, namespace {NAMESPACE}, Secret", lambda: _install(cluster))
     workloads = stack.enter_context(WorkloadWatch(cluster, NAMESPACE, screen.changed))
     screen.scene = Scene(workloads.all, counters)
-    options = [f"--interval={INTERVAL:g}s"]
+    options = [f"--list-interval={INTERVAL:g}s"]
     if isinstance(found, Existing):
         # Nobody else's Workloads, and nothing of ours in another namespace.
         options += [f"--namespace={NAMESPACE}", f"--lease-namespace={NAMESPACE}"]

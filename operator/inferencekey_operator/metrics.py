@@ -1,8 +1,8 @@
-"""What is counted and measured, for Prometheus: every metric of this process by name, help and labels.
+"""All metrics for Prometheus: name, help and labels.
 
-What happens is counted here, where it happens; what stands is only described here, and counted by `gauges` at the
-moment of a scrape, so that nothing costs anything at rest and no series outlives what it was about. Labels are bounded:
-words of this code, HTTP statuses, and the projects, of which `gauges` names only so many. Never a token, nor a value.
+Counters and histograms are updated when something happens. Gauges are only described here; `gauges` computes them at
+each scrape, so that they cost nothing at rest and no series outlives its object. Labels are bounded: words of this
+code, HTTP statuses, and projects, of which `gauges` names a limited number. A label never holds a token or a value.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from prometheus_client import Counter, Histogram, disable_created_metrics
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series beside each counter, only to say when it began, serves nobody
 
 OTHER = "other"
-"""The label of what has no word of ours."""
+"""The label of everything else."""
 NONE = "none"
-"""The label of what is not there."""
+"""The label of what is missing."""
 
 _CALL_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _WORK_BUCKETS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -35,57 +35,60 @@ class GaugeSpec:
 
 RECONCILES = Counter(
     "inferencekey_reconciles_total",
-    "Looks at a Workload, by how they ended: done, again, cluster, stopped, or the reason that stopped them.",
+    "Reconciles of a Workload by result: done, requeue, kubernetes_error, leadership_lost, or the reason.",
     ["result"],
 )
-RECONCILE_SECONDS = Histogram(
-    "inferencekey_reconcile_seconds", "How long a look at a Workload took.", buckets=_WORK_BUCKETS
-)
+RECONCILE_SECONDS = Histogram("inferencekey_reconcile_seconds", "Duration of reconciles.", buckets=_WORK_BUCKETS)
 QUEUE_SECONDS = Histogram(
-    "inferencekey_queue_wait_seconds", "How long a Workload waited for its turn.", ["lane"], buckets=_WORK_BUCKETS
+    "inferencekey_queue_wait_seconds",
+    "Time that Workloads waited in the queue, by lane: urgent or background.",
+    ["lane"],
+    buckets=_WORK_BUCKETS,
 )
 DRIFT_FOUND = Counter(
     "inferencekey_drift_found_total",
-    "Differences that appeared, by who moved and by the field of the spec; field is workload where it is Missing.",
+    "Differences that appeared, by which side changed and by field of the spec; Missing has the field workload.",
     ["class", "field"],
 )
 DRIFT_REPAIRED = Counter(
     "inferencekey_drift_repaired_total",
-    "Differences that a write to the platform ended, by who had moved and by the field of the spec.",
+    "Differences that a write to the platform resolved, by which side had changed and by field of the spec.",
     ["class", "field"],
 )
 CALLS = Counter(
     "inferencekey_platform_calls_total",
-    "Calls to the platform, by route, HTTP status (none: no answer), and ok or the reason.",
+    "Calls to the platform by route, HTTP status (none: no answer), and ok, cancelled or the reason.",
     ["route", "code", "result"],
 )
 CALL_SECONDS = Histogram(
     "inferencekey_platform_call_seconds",
-    "How long the platform took to answer; of a readiness stream, to open it.",
+    "Response time of the platform; for a readiness stream, the time to open it.",
     ["route"],
     buckets=_CALL_BUCKETS,
 )
 WRITES = Counter(
     "inferencekey_kubernetes_writes_total",
-    "Writes to the API server, by resource, verb and HTTP status (none: no answer).",
+    "Writes to the API server by resource, verb and HTTP status (none: no answer).",
     ["resource", "verb", "code"],
 )
-ORPHANS = Counter("inferencekey_orphans_total", "Workloads let go without knowing that the platform deleted them.")
+ORPHANS = Counter(
+    "inferencekey_orphans_total", "Workloads released without confirmation that the platform deleted them."
+)
 VANISHED = Counter(
     "inferencekey_vanished_total",
-    "Workloads that disappeared without the operator having released them: their finalizer was removed by hand.",
+    "Workloads that disappeared without being released, because someone removed their finalizer.",
 )
 
 # -- what stands -------------------------------------------------------------------------------------------------------
 
 WORKLOADS = GaugeSpec(
     "inferencekey_workloads",
-    "Workloads of the leader, by state, reason of Ready, and drift policy.",
+    "Workloads by state, reason of Ready, and drift policy in force.",
     ("state", "reason", "policy"),
 )
 DRIFTED = GaugeSpec(
     "inferencekey_workloads_drifted",
-    "Workloads that differ from the platform now, by who moved and by the drift policy that holds them.",
+    "Workloads that currently differ from the platform, by which side changed and by drift policy.",
     ("class", "policy"),
 )
 UNDECLARED = GaugeSpec(
@@ -96,29 +99,29 @@ UNDECLARED = GaugeSpec(
 PROJECT_LIST_AGE = GaugeSpec(
     "inferencekey_project_list_age_seconds", "Age of the newest list of a project on the platform.", ("project",)
 )
-PROJECTS = GaugeSpec("inferencekey_projects", "Projects that are listed, one for each credential.")
+PROJECTS = GaugeSpec("inferencekey_projects", "Projects that are listed, counted once for each credential.")
 FAILING_PROJECTS = GaugeSpec(
-    "inferencekey_failing_projects", "Projects that the platform refuses to list now, by reason.", ("reason",)
+    "inferencekey_failing_projects", "Projects whose last list failed, by reason.", ("reason",)
 )
-STREAMS = GaugeSpec("inferencekey_readiness_streams", "Readiness streams that are open, or wait for a place.")
-QUEUE_DEPTH = GaugeSpec("inferencekey_queue_depth", "Workloads that wait for their turn.")
-QUEUE_DELAYED = GaugeSpec("inferencekey_queue_delayed", "Workloads that come back after a delay.")
-QUEUE_RUNNING = GaugeSpec("inferencekey_queue_running", "Workloads that are looked at now.")
+STREAMS = GaugeSpec("inferencekey_readiness_streams", "Readiness streams that are open or wait for a free slot.")
+QUEUE_DEPTH = GaugeSpec("inferencekey_queue_depth", "Workloads that wait in the queue.")
+QUEUE_DELAYED = GaugeSpec("inferencekey_queue_delayed", "Workloads that are requeued after a delay.")
+QUEUE_RUNNING = GaugeSpec("inferencekey_queue_running", "Workloads that are being reconciled.")
 QUEUE_LONGEST = GaugeSpec(
-    "inferencekey_queue_longest_running_seconds", "How long the longest of the looks that go on has taken so far."
+    "inferencekey_queue_longest_running_seconds", "How long the longest running reconcile has taken so far."
 )
-QUEUE_ADDS = GaugeSpec("inferencekey_queue_adds_total", "Workloads that were given a turn.")
-QUEUE_RETRIES = GaugeSpec("inferencekey_queue_retries_total", "Turns that were given after a failure.")
+QUEUE_ADDS = GaugeSpec("inferencekey_queue_adds_total", "Workloads added to the queue since the process started.")
+QUEUE_RETRIES = GaugeSpec("inferencekey_queue_retries_total", "Requeues after a failure since the process started.")
 WATCH_IDLE = GaugeSpec(
     "inferencekey_watch_idle_seconds",
-    "Since when the quietest watch of a resource said nothing; the API server says something about each minute.",
+    "Seconds since the quietest watch of this resource last received data. Bookmarks arrive about once a minute.",
     ("resource",),
 )
-ROUND_AGE = GaugeSpec("inferencekey_round_idle_seconds", "Since when the full round over all Workloads made no step.")
-SHARDS = GaugeSpec("inferencekey_shards", "How many shards this process is for: --shards.")
+RESYNC_IDLE = GaugeSpec("inferencekey_resync_idle_seconds", "Seconds since the resync last made progress.")
+SHARDS = GaugeSpec("inferencekey_shards", "The number of shards, as set by --shards.")
 SHARDS_HELD = GaugeSpec(
     "inferencekey_shards_held",
-    "How many shards this process works on; over all replicas, that adds up to all.",
+    "The number of shards that this process holds.",
 )
-LEADER = GaugeSpec("inferencekey_leader", "1 in the process that holds the Lease, 0 in those that stand by.")
-BUILD = GaugeSpec("inferencekey_build_info", "1; which operator this is.", ("version", "python"))
+LEADER = GaugeSpec("inferencekey_leader", "1 in a process that holds a Lease, 0 in a standby.")
+BUILD = GaugeSpec("inferencekey_build_info", "Always 1; the labels give the versions.", ("version", "python"))

@@ -36,16 +36,16 @@ class Settings:
     namespace: tuple[str, ...] = ()
     secret_name: tuple[str, ...] = ("inferencekey",)
     on_drift: OnDrift = OnDrift.RECONCILE
-    interval: float = 30.0
+    list_interval: float = 30.0
     readiness_interval: float = 600.0
-    full_round: float = 600.0
+    resync_period: float = 600.0
     deletion_grace: float = 600.0
     client_timeout: float = 10.0
-    create_settle: float = 40.0
+    uncertain_create_timeout: float = 40.0
     lease_namespace: str | None = None
     lease_duration: float = 20.0
     shards: int = 1
-    metrics_address: str | None = None
+    bind_address: str | None = None
     log_level: str = "info"
     log_format: str = "text"
 
@@ -54,7 +54,7 @@ def duration(text: str) -> float:
     """Seconds of `30`, `30s`, `10m`, `1h`, `500ms`; `0` is nothing."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|min|h)?\s*", text)
     if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration: write 30s, 10m or 1h")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration: write 30s, 10m or 1h")
     return float(match[1]) * {"ms": 0.001, "m": 60.0, "min": 60.0, "h": 3600.0}.get(match[2] or "s", 1.0)
 
 
@@ -69,7 +69,7 @@ def positive(text: str) -> float:
 def shards(text: str) -> int:
     """A number of shards."""
     if not re.fullmatch(r"[0-9]{1,3}", text.strip()) or not 1 <= int(text) <= MOST_SHARDS:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {MOST_SHARDS}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MOST_SHARDS}")
     return int(text)
 
 
@@ -77,7 +77,7 @@ def policy(text: str) -> OnDrift:
     """One of the five drift policies."""
     found = OnDrift.parse(text)
     if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(OnDrift)}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(OnDrift)}")
     return found
 
 
@@ -103,7 +103,7 @@ def address(text: str) -> str:
     """`[HOST]:PORT`."""
     port = text.rpartition(":")[2]
     if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65_535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no address: write :8080 or 127.0.0.1:8080")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an address: write :8080 or 127.0.0.1:8080")
     return text
 
 
@@ -118,42 +118,68 @@ class _Option:
 
 
 _OPTIONS = (
-    _Option("namespace", name, "NAME", "watch this namespace; repeat for several (default: all)", True),
-    _Option("secret-name", name, "NAME", "a Secret name that may be read; repeat (default: inferencekey)", True),
-    _Option("allow-base-url", url, "ORIGIN", "a further platform that a Secret may name; repeat", True),
-    _Option("on-drift", policy, "POLICY", "the drift policy where no annotation states one (default: Reconcile)"),
-    _Option("interval", positive, "DURATION", "one list per project in this time (default: 30s)"),
-    _Option("readiness-interval", duration, "DURATION", "look again at what serves (default: 10m; 0: never)"),
-    _Option("full-round", positive, "DURATION", "look at every Workload in this time (default: 10m)"),
+    _Option("namespace", name, "NAME", "a namespace to watch; repeatable (default: all)", True),
+    _Option(
+        "secret-name",
+        name,
+        "NAME",
+        "a name of Secrets that the operator can read; repeatable (default: inferencekey)",
+        True,
+    ),
+    _Option("allow-base-url", url, "ORIGIN", "a further platform that a Secret can name; repeatable", True),
+    _Option(
+        "on-drift",
+        policy,
+        "POLICY",
+        f"the drift policy if no annotation sets one: {', '.join(OnDrift)} (default: {OnDrift.RECONCILE})",
+    ),
+    _Option(
+        "list-interval",
+        positive,
+        "DURATION",
+        "how often to list each project: the longest time a drift can go unnoticed (default: 30s)",
+    ),
+    _Option(
+        "readiness-interval",
+        duration,
+        "DURATION",
+        "how often to re-check Workloads that are serving; 0: never (default: 10m)",
+    ),
+    _Option(
+        "resync-period",
+        positive,
+        "DURATION",
+        "how often to reconcile every Workload, in case a change was missed (default: 10m)",
+    ),
     _Option(
         "deletion-grace",
         duration,
         "DURATION",
-        "let go of a Workload that is deleted and has no token any more after this time (default: 10m)",
+        "how long to wait for a token before releasing a deleted Workload without deleting it on the platform "
+        "(default: 10m)",
     ),
-    _Option("client-timeout", positive, "DURATION", "how long a call to the platform may take (default: 10s)"),
+    _Option("client-timeout", positive, "DURATION", "how long a call to the platform can take (default: 10s)"),
     _Option(
-        "create-settle",
+        "uncertain-create-timeout",
         duration,
         "DURATION",
-        "how long the platform can take to carry out a write whose answer was lost, and its lists to show a write "
+        "how long the platform can take to carry out a write whose answer was lost, and lists to show a write "
         "(default: client timeout + 30s)",
     ),
-    _Option("lease-namespace", str, "NAME", "where the Lease is (default: the pod's namespace, else default)"),
+    _Option("lease-namespace", str, "NAME", "the namespace of the Lease (default: the pod's, else default)"),
     _Option(
         "lease-duration",
         positive,
         "DURATION",
-        "a killed leader is replaced after this time (default: client timeout + 10s)",
+        "how long until a killed leader is replaced (default: client timeout + 10s)",
     ),
     _Option(
         "shards",
         shards,
         "NUMBER",
-        "share the namespaces out among the replicas, by so many Leases (default: 1: one replica works; most: "
-        f"{MOST_SHARDS})",
+        f"the number of shards that the replicas share, at most {MOST_SHARDS}; with 1, one replica works (default: 1)",
     ),
-    _Option("metrics-address", address, "[HOST]:PORT", "serve /metrics, /healthz and /readyz there (default: off)"),
+    _Option("bind-address", address, "[HOST]:PORT", "serve /metrics, /healthz and /readyz there (default: off)"),
     _Option(
         "log-level",
         str.lower,
@@ -202,8 +228,8 @@ def read(
 
 def _follow_client_timeout(chosen: Settings, given: Mapping[str, Any]) -> Settings:
     """What was not given is as long as the calls to the platform ask for."""
-    if "create_settle" not in given:
-        chosen = replace(chosen, create_settle=chosen.client_timeout + 30.0)
+    if "uncertain_create_timeout" not in given:
+        chosen = replace(chosen, uncertain_create_timeout=chosen.client_timeout + 30.0)
     if "lease_duration" not in given:
         chosen = replace(chosen, lease_duration=chosen.client_timeout + LEASE_RENEWED_WITHIN)
     return chosen
@@ -221,7 +247,7 @@ def _from_environment(
     except argparse.ArgumentTypeError as error:
         parser.error(f"{_variable(option)}: {error}")
     if option.choices and parsed[0] not in option.choices:
-        parser.error(f"{_variable(option)}: {text!r} is none of {', '.join(option.choices)}")
+        parser.error(f"{_variable(option)}: {text!r} is not one of {', '.join(option.choices)}")
     return parsed if option.repeatable else parsed[0]
 
 

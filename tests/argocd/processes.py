@@ -52,7 +52,7 @@ class Commands:
             "argocd-repo-server",
             "--address=127.0.0.1",
             f"--port={self.ports.repositories}",
-            "--metrics-address=127.0.0.1",
+            "--bind-address=127.0.0.1",
             f"--metrics-port={self.ports.repositories_metrics}",
             "--disable-tls",
             "--revision-cache-expiration=1s",

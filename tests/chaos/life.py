@@ -122,7 +122,7 @@ class Life:
         await watch.listed.wait()
         beside.append(
             asyncio.ensure_future(
-                parts.controller.rounds(
+                parts.controller.resync(
                     lambda: cluster.workloads((), parts.context.store.newest, parts.context.store.version)
                 )
             )

@@ -60,15 +60,15 @@ def test_a_load_balancer_that_answers_lists_for_three_seconds(answer: dict[str, 
     async def scene(world: World) -> None:
         settled = declare(world, name="settled")
         await until(world, lambda: ready(settled) == "Ready")
-        await asyncio.sleep(SETTINGS.create_settle)
+        await asyncio.sleep(SETTINGS.uncertain_create_timeout)
         armed = world.platform.faults.add(fault_of(answer, "list"))
         began = now()
         applied = declare(world)
         await asyncio.sleep(3.0)
         world.platform.faults.clear(armed)
         world.platform.edit(next(world.platform.rows()), {"model_name": "drifted"})
-        await until(world, lambda: ready(applied) == "Ready", within=SETTINGS.interval)
-        await until(world, lambda: patches(world) == 1, within=2 * SETTINGS.interval)
+        await until(world, lambda: ready(applied) == "Ready", within=SETTINGS.list_interval)
+        await until(world, lambda: patches(world) == 1, within=2 * SETTINGS.list_interval)
         assert lists_since(world, began)[0] < began + 3.0 + 5.0
         for life in (settled, applied):
             assert not {"TokenRejected", "PlatformRefused"} & set(reasons_shown(life))
@@ -113,15 +113,15 @@ def test_a_token_that_is_revoked_for_good() -> None:
         await asyncio.sleep(120.0)
         before = writes_of_statuses(world)
         revoke(world)
-        await until(world, lambda: notes(world, "TokenRejected"), within=SETTINGS.interval + 1.0)
+        await until(world, lambda: notes(world, "TokenRejected"), within=SETTINGS.list_interval + 1.0)
         (event,) = [each for each in world.objects.items("events") if each["reason"] == "TokenRejected"]
         assert (event["regarding"]["kind"], event["regarding"]["name"]) == ("Secret", "inferencekey")
         assert any("log: the platform does not list project prod: TokenRejected" in line for line in world.trace)
         assert [ready(life) for life in lives] == ["Ready"] * 20
-        resync = SETTINGS.full_round + 2 * SETTINGS.interval
+        resync = SETTINGS.resync_period + 2 * SETTINGS.list_interval
         await until(world, lambda: all(ready(life) == "TokenRejected" for life in lives), within=resync)
         assert all("kubectl patch secret inferencekey" in message(life) for life in lives)
-        await asyncio.sleep(5 * SETTINGS.full_round)
+        await asyncio.sleep(5 * SETTINGS.resync_period)
         assert set((writes_of_statuses(world) - before).values()) == {1}
         assert len(notes(world, "TokenRejected")) == 1
         world.give_token("team-a")
@@ -148,8 +148,8 @@ def test_a_refusal_for_a_moment_writes_nothing(status: int, restarted: bool) -> 
         await asyncio.sleep(10.0)
         world.platform.faults.clear(armed)
         mended = now()
-        await until(world, lambda: lists_since(world, mended), within=SETTINGS.interval + 5.0)
-        await asyncio.sleep(2 * SETTINGS.full_round)
+        await until(world, lambda: lists_since(world, mended), within=SETTINGS.list_interval + 5.0)
+        await asyncio.sleep(2 * SETTINGS.resync_period)
         assert not writes_of_statuses(world) - before
         assert all(set(reasons_shown(life)) <= {"Progressing", "Ready"} for life in lives)
 
@@ -189,20 +189,20 @@ def test_lists_that_spell_what_was_sent_in_another_way(rule: dict[str, Any], rep
         world.platform.configure({"list_lag": {"create": lag, "update": lag, "delete": lag}})
         workload = declare(world, description="A Bot\n")
         await until(world, lambda: ready(workload) == "Ready")
-        await asyncio.sleep(3 * SETTINGS.full_round)
+        await asyncio.sleep(3 * SETTINGS.resync_period)
         assert patches(world) == repairs
         world.patch(workload, {"spec": {"description": "Another Bot\n"}})
-        await asyncio.sleep(3 * SETTINGS.full_round)
+        await asyncio.sleep(3 * SETTINGS.resync_period)
         sent = patches(world)
         assert sent <= 2 * repairs + 1
         edits(world, workload)
         await until(world, lambda: patches(world) == sent + 1)
-        await asyncio.sleep(SETTINGS.full_round)
+        await asyncio.sleep(SETTINGS.resync_period)
         assert set(reasons_shown(workload)) <= {"Progressing", "Ready"}
         assert bool(notes(world, "DriftTolerated")) is bool(repairs)
         for life in world.running():
             life.process.kill()
-        await asyncio.sleep(2 * SETTINGS.full_round)
+        await asyncio.sleep(2 * SETTINGS.resync_period)
         assert patches(world) == sent + 1
         world.platform.configure({"normalise": ()})
         restating(world, **rule)
@@ -219,7 +219,7 @@ def test_what_somebody_else_contests_is_contested(restated: bool) -> None:
             restating(world, operation="lower")
         workload = declare(world, description="A Bot")
         await until(world, lambda: ready(workload) == "Ready")
-        await asyncio.sleep(2 * SETTINGS.create_settle)
+        await asyncio.sleep(2 * SETTINGS.uncertain_create_timeout)
         before = patches(world)
         edits(world, workload)
         for repaired in range(1, 4):
@@ -271,14 +271,14 @@ def test_a_conflict_that_lasts_is_for_a_person() -> None:
         armed = world.platform.faults.add(fault_of(taken, "update"))
         world.patch(workload, {"spec": {"model": "llama-4"}})
         await until(world, lambda: ready(workload) == "PlatformError")
-        await asyncio.sleep(SETTINGS.create_settle - 5.0)
+        await asyncio.sleep(SETTINGS.uncertain_create_timeout - 5.0)
         assert ready(workload) == "PlatformError"
         await until(world, lambda: ready(workload) == "PlatformRefused", within=60.0)
         assert 'It said: "the worker is taken"' in message(workload)
         tried = [entry for entry in world.platform.journal.since(0) if entry.call.operation == "update"]
         assert 4 <= len(tried) <= 8
         before = writes_of_statuses(world)
-        await asyncio.sleep(3 * SETTINGS.full_round)
+        await asyncio.sleep(3 * SETTINGS.resync_period)
         assert writes_of_statuses(world) == before
         world.platform.faults.clear(armed)
         world.patch(workload, {"spec": {"model": "llama-5"}})

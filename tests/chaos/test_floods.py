@@ -170,4 +170,4 @@ def test_requests_without_end_share_lists() -> None:
         return life.body["status"].get("lastHandledReconcileAt")
 
     played(scene)
-    assert 3 <= lists[0] <= 2 + 17 / FORCED + 17 / SETTINGS.interval
+    assert 3 <= lists[0] <= 2 + 17 / FORCED + 17 / SETTINGS.list_interval

@@ -206,7 +206,7 @@ def test_what_was_renamed_before_its_answer_came_is_announced() -> None:
         declare(world)
         await until(world, lambda: slugs(world) == ["alpha"])
         world.platform.edit(world.platform.row("prod", "alpha"), {"slug": "renamed"})
-        await asyncio.sleep(3 * SETTINGS.create_settle)
+        await asyncio.sleep(3 * SETTINGS.uncertain_create_timeout)
 
     world = played(scene)
     assert sorted(slugs(world)) == ["alpha", "renamed"]
@@ -638,7 +638,7 @@ def test_the_readiness_of_a_former_workload_says_nothing_of_another() -> None:
     async def scene(world: World) -> None:
         workload = declare(world, metadata={"annotations": {ON_DRIFT: "Ignore"}})
         await until(world, lambda: ready(workload) == "Ready")
-        await asyncio.sleep(3 * SETTINGS.create_settle)
+        await asyncio.sleep(3 * SETTINGS.uncertain_create_timeout)
         world.platform.remove(world.platform.row("prod", "alpha"))
         other = theirs(world)
         world.platform.set_phase(other, "provisioning")
@@ -654,7 +654,7 @@ def test_two_tokens_of_which_neither_deletes_are_not_tried_without_end() -> None
         workload = declare(world)
         await until(world, lambda: ready(workload) == "Ready")
         world.give_token("team-a", ("workload:read",))
-        await asyncio.sleep(2 * SETTINGS.interval)
+        await asyncio.sleep(2 * SETTINGS.list_interval)
         world.move_secret("team-a", "lab")
         await asyncio.sleep(1.0)
         before = sent(world, "list")
@@ -675,6 +675,10 @@ def test_a_duplicate_is_announced_while_its_workload_is_ready() -> None:
         theirs(world, name="alpha", model_name="llama-3")
         await until(world, lambda: "alpha-1" in slugs(world))
         assert ready(workload) == "Ready"
-        await until(world, lambda: notes(world, "DuplicateWorkload"), within=SETTINGS.create_settle + SETTINGS.interval)
+        await until(
+            world,
+            lambda: notes(world, "DuplicateWorkload"),
+            within=SETTINGS.uncertain_create_timeout + SETTINGS.list_interval,
+        )
 
     played(scene)

@@ -45,7 +45,7 @@ def test_a_list_that_is_empty_does_not_release_a_workload() -> None:
 
     world = played(scene)
     assert slugs(world) == []
-    assert notes(world, "Deleting") == ["Deleted wl_0001 from the platform"]
+    assert notes(world, "Deleted") == ["Deleted wl_0001 from the platform"]
 
 
 def test_six_at_once_are_deleted_by_their_ids() -> None:
@@ -70,7 +70,7 @@ def test_what_vanished_with_its_project_is_held_for_the_grace_time() -> None:
     async def scene(world: World) -> None:
         workloads = [declare(world, name=f"bot-{number}") for number in range(6)]
         await until(world, lambda: all(ready(each) == "Ready" for each in workloads))
-        await asyncio.sleep(2 * SETTINGS.create_settle)
+        await asyncio.sleep(2 * SETTINGS.uncertain_create_timeout)
         for row in list(world.platform.rows()):
             world.platform.remove(row)
         for each in workloads:
@@ -223,7 +223,7 @@ def test_a_slug_that_is_renamed_is_not_missing() -> None:
         await until(world, lambda: ready(workload) == "IdentityChanged")
         assert SLUG in message(workload)
         assert "renamed" in message(workload)
-        await asyncio.sleep(2 * SETTINGS.create_settle)
+        await asyncio.sleep(2 * SETTINGS.uncertain_create_timeout)
         world.objects.delete(world.name(workload))
 
     world = played(scene)
@@ -316,7 +316,7 @@ def test_a_duplicate_whose_deletion_is_answered_with_404_is_not_forgotten() -> N
         declare(world)
         await asked(world, "create")
         theirs(world)
-        await asyncio.sleep(4 * SETTINGS.create_settle)
+        await asyncio.sleep(4 * SETTINGS.uncertain_create_timeout)
 
     assert slugs(played(scene)) == [SLUG]
 
@@ -344,7 +344,7 @@ def test_a_platform_that_spells_slugs_in_its_own_way_is_not_asked_again_and_agai
     async def scene(world: World) -> None:
         world.platform.configure({"slug_form": "upper"})
         workload = declare(world)
-        await asyncio.sleep(3 * SETTINGS.full_round)
+        await asyncio.sleep(3 * SETTINGS.resync_period)
         assert ready(workload) == "PlatformRefused"
         assert "ALPHA" in message(workload)
         assert posts(world) <= 2
@@ -378,7 +378,7 @@ def test_lists_that_lag_cost_no_duplicate(lag: dict[str, object]) -> None:
             world.patch(each, {"spec": {"model": "llama-4"}})
         await asyncio.sleep(300.0)
         assert (posts(world), len(slugs(world))) == (10, 10)
-        assert patches(world) <= (20 if lag["list_lag"]["create"] < SETTINGS.create_settle else 30)  # type: ignore[index]
+        assert patches(world) <= (20 if lag["list_lag"]["create"] < SETTINGS.uncertain_create_timeout else 30)  # type: ignore[index]
         for each in workloads:
             shown = list(reasons_shown(each))
             assert "Contested" not in shown
@@ -475,7 +475,7 @@ def test_a_deletion_that_is_never_carried_out_is_not_believed() -> None:
         workload = declare(world)
         await until(world, lambda: ready(workload) == "Ready")
         world.objects.delete(world.name(workload))
-        await asyncio.sleep(4 * SETTINGS.create_settle)
+        await asyncio.sleep(4 * SETTINGS.uncertain_create_timeout)
         assert workload.gone_at is None
         assert slugs(world) == [SLUG]
         world.platform.configure({"deletion": "now"})

@@ -33,13 +33,13 @@ from inferencekey_simulator.app import create_app
 PORT = 1
 SETTINGS = Settings(
     base_url=f"http://127.0.0.1:{PORT}",
-    interval=15.0,
-    full_round=120.0,
+    list_interval=15.0,
+    resync_period=120.0,
     readiness_interval=60.0,
     deletion_grace=60.0,
     client_timeout=10.0,
     lease_duration=15.0,
-    create_settle=40.0,
+    uncertain_create_timeout=40.0,
 )
 OTHER = "other-system"
 """The namespace of another installation's Lease."""

@@ -51,4 +51,4 @@ def _repeated_event(team: Team) -> None:
 
 def _repairs_told(team: Team) -> list[int]:
     """How often each Event about a repair was counted."""
-    return [told.count for told in team.events("support-bot") if told.reason == "DriftDetected"]
+    return [told.count for told in team.events("support-bot") if told.reason == "DriftRepaired"]

@@ -16,7 +16,7 @@ from harness.api import LEASES, Api, Json
 from harness.lives import Begin, Life, forked
 from harness.waiting import eventually
 
-USUAL = ("--interval=250ms", "--client-timeout=5s", "--create-settle=6s", "--deletion-grace=5s")
+USUAL = ("--list-interval=250ms", "--client-timeout=5s", "--uncertain-create-timeout=6s", "--deletion-grace=5s")
 """Short durations, so that what takes time in life can be waited for."""
 
 _TOKEN = re.compile(r"ik_(?:sdk|live)_[0-9a-f]{8}_[0-9a-f]{4,}")

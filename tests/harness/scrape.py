@@ -1,4 +1,4 @@
-"""What a process of the operator shows at `--metrics-address`: metrics as numbers, probes as verdicts."""
+"""What a process of the operator shows at `--bind-address`: metrics as numbers, probes as verdicts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Scrape:
     @property
     def option(self) -> str:
         """For the command line of the operator."""
-        return f"--metrics-address=127.0.0.1:{self.port}"
+        return f"--bind-address=127.0.0.1:{self.port}"
 
     def text(self) -> str:
         """The metrics as Prometheus reads them; empty while nobody answers."""

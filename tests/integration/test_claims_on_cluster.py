@@ -28,7 +28,7 @@ SOON = 60.0
 @pytest.fixture(scope="module")
 def operator_options() -> tuple[str, ...]:
     """As usual, and creations in doubt are soon decided."""
-    return (*operators.USUAL, "--client-timeout=2s", "--create-settle=3s")
+    return (*operators.USUAL, "--client-timeout=2s", "--uncertain-create-timeout=3s")
 
 
 @pytest.fixture

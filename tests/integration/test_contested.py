@@ -20,7 +20,7 @@ REPAIRS = 3
 @pytest.fixture(scope="module")
 def operator_options() -> tuple[str, ...]:
     """A list may show the state before a repair for a second, and is believed to show a new change after that."""
-    return (*operators.USUAL, "--create-settle=1s")
+    return (*operators.USUAL, "--uncertain-create-timeout=1s")
 
 
 def _contest(team: Team, name: str = NAME) -> int:
@@ -99,7 +99,8 @@ def test_what_the_team_edits_itself_is_no_contest(team: Team) -> None:
         team.until_ready(NAME)
     assert sent(team, since) == [{"model_name": f"llama-{number}"} for number in range(REPAIRS + 2)]
     assert "class" not in drift(team, NAME)
-    until_told(team, NAME, *["Normal Progressing", "Normal Ready"] * (1 + REPAIRS + 2))
+    edits = ["Normal Updated", "Normal Ready"] * (REPAIRS + 2)
+    until_told(team, NAME, "Normal Created", "Normal Ready", *edits)
 
 
 def test_a_repair_that_never_arrived_was_undone_by_nobody(team: Team) -> None:

@@ -51,8 +51,8 @@ def metrics_port() -> int:
 @pytest.fixture(scope="module")
 def operator_options(metrics_port: int) -> tuple[str, ...]:
     """With short durations, and metrics."""
-    times = f"--client-timeout={TIMEOUT}s", f"--create-settle={SETTLE}s", f"--deletion-grace={GRACE}s"
-    return (*operators.USUAL, "--interval=1s", *times, f"--metrics-address=127.0.0.1:{metrics_port}")
+    times = f"--client-timeout={TIMEOUT}s", f"--uncertain-create-timeout={SETTLE}s", f"--deletion-grace={GRACE}s"
+    return (*operators.USUAL, "--list-interval=1s", *times, f"--bind-address=127.0.0.1:{metrics_port}")
 
 
 @pytest.fixture
@@ -372,7 +372,7 @@ def test_a_creation_that_comes_late_is_deleted(doubtful: dict[str, Team]) -> Non
 
 
 def test_a_creation_that_never_comes_is_watched_for(doubtful: dict[str, Team]) -> None:
-    """For as long as --create-settle says, and not for ever."""
+    """For as long as --uncertain-create-timeout says, and not for ever."""
     team = doubtful["never"]
     team.until_gone(NAME, within=120)
     creation = team.calls("create")[-1]["monotonic"]

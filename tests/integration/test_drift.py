@@ -32,7 +32,7 @@ def _serve(team: Team, annotations: dict[str, str] | None = None, **spec: Any) -
     """The Workload, served as declared, and its policy in force; the last request to the platform until then."""
     team.declare(NAME, **spec)
     team.until_ready(NAME)
-    until_told(team, NAME, "Normal Progressing", "Normal Ready")
+    until_told(team, NAME, "Normal Created", "Normal Ready")
     if annotations:
         team.annotate(NAME, dict(annotations))
         eventually(lambda: drift(team, NAME).get("policy"), equals(annotations[ON_DRIFT]))
@@ -176,7 +176,7 @@ def test_what_was_changed_is_set_back(team: Team) -> None:
     eventually(lambda: team.live(NAME)["model_name"], equals("llama-3"))
     assert [call["body"] for call in team.calls("update", since=since)] == [{"model_name": "llama-3"}]
     assert team.live(NAME)["description"] == "by hand"
-    found = eventually(lambda: [event for event in team.events(NAME) if event.reason == "DriftDetected"])
+    found = eventually(lambda: [event for event in team.events(NAME) if event.reason == "DriftRepaired"])
     assert "model changed on the platform" in found[0].note
     assert "another" not in found[0].note
     team.until_ready(NAME)
@@ -248,7 +248,7 @@ def test_a_normalised_value_makes_no_loop(team: Team, platform: Admin, operator:
     with behaving(platform, normalise=rules):
         team.declare(NAME, description="For ALL", executionPolicy="fixed", executionPolicyConfig={"replicas": 5})
         team.until_ready(NAME)
-        until_told(team, NAME, "Normal Progressing", "Normal DriftTolerated", "Normal Ready")
+        until_told(team, NAME, "Normal Created", "Normal DriftTolerated", "Normal Ready")
         assert "description, executionPolicyConfig.replicas" in _note(team, "DriftTolerated")
         _stays(team)
         assert operator.stop() == 0
@@ -318,7 +318,7 @@ def test_a_task_type_is_reported_and_never_patched(team: Team) -> None:
     team.declare(NAME, taskType="text2text")
     team.until(NAME, "False TaskTypeMismatch")
     assert team.live(NAME)["model_name"] == "llama-3"
-    assert "taskType" not in _note(team, "Progressing")
+    assert "taskType" not in _note(team, "Updated")
     eventually(lambda: team.status(NAME)["readiness"].get("phase"), equals("ready"))
     _stays(team, settled=False)
     conditions = team.conditions(NAME)

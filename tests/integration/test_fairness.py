@@ -44,7 +44,7 @@ def operator_options() -> tuple[str, ...]:
     """
     timeout = HELD + LATENCY + 2
     times = f"--client-timeout={timeout}s", f"--lease-duration={timeout + 60}s"
-    return (*operators.USUAL, "--interval=2s", *times)
+    return (*operators.USUAL, "--list-interval=2s", *times)
 
 
 @pytest.fixture(scope="module", autouse=True)

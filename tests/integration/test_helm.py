@@ -82,7 +82,7 @@ def metrics_port() -> int:
 def release(helm: Helm, api: Api, platform: Admin, metrics_port: int) -> Release:
     """`helm install`, the defaults but for where the platform is and how long things take."""
     api.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE, "labels": {RESTRICTED: "restricted"}}})
-    short = "interval=500ms,clientTimeout=5s,createSettle=6s,deletionGrace=5s"
+    short = "listInterval=500ms,clientTimeout=5s,uncertainCreateTimeout=6s,deletionGrace=5s"
     values = f"--set=platform.baseURL={platform.url},metrics.port={metrics_port},{short}"
 
     def install() -> str:

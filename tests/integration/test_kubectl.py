@@ -47,7 +47,7 @@ def test_describe_tells_what_happened_in_its_order(drifted: Team) -> None:
     eventually(lambda: len(drifted.events(NAME)), lambda told: told == 4)
     events = drifted.kubectl("describe", "ikw", NAME).stdout.rpartition("\nEvents:")[2]
     told = re.findall(r"^ +(?:Normal|Warning) +(\w+) ", events, re.MULTILINE)
-    assert told == ["PlanPending", "Progressing", "Ready", "DriftDetected"]
+    assert told == ["PlanPending", "Created", "Ready", "DriftDetected"]
 
 
 def test_describe_says_what_to_type(drifted: Team) -> None:

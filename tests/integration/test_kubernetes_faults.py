@@ -232,7 +232,7 @@ def _change(crowd: Crowd, team: Team, rows: Table) -> None:
 def _untold(team: Team, rows: Table) -> list[str]:
     """Whose last Event, that of the deletion, is not there yet."""
     told = team.all_events()
-    deleted = {name for name, events in told.items() if any(event.reason == "Deleting" for event in events)}
+    deleted = {name for name, events in told.items() if any(event.reason == "Deleted" for event in events)}
     return [row.name for row in rows.values() if row.name not in deleted]
 
 
@@ -282,7 +282,7 @@ def test_each_thing_is_told_once(table: Table, key: tuple[str, str]) -> None:
 @_rows("event-folded")
 def test_a_repeat_is_counted_once(table: Table, key: tuple[str, str]) -> None:
     """Also where the count was written and the answer was lost."""
-    repairs = sum(event.count for event in table[key].events if event.reason == "DriftDetected")
+    repairs = sum(event.count for event in table[key].events if event.reason == "DriftRepaired")
     assert repairs == (1 if key[1] in FINAL else 2)
 
 

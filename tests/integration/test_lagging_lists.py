@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("operator")
 @pytest.fixture(scope="module")
 def operator_options() -> tuple[str, ...]:
     """Lists count once they cannot lag any more."""
-    return (*operators.USUAL, "--client-timeout=2s", f"--create-settle={SETTLE}s")
+    return (*operators.USUAL, "--client-timeout=2s", f"--uncertain-create-timeout={SETTLE}s")
 
 
 @pytest.fixture(params=[False, True], ids=["all-lag", "every-second-lags"])

@@ -157,7 +157,7 @@ def test_the_log_says_what_happened_and_to_whom(held: Team, operator: Operator) 
     ours = [line for line in lines if line.get("namespace") == held.name and line.get("name") == NAME]
     told = [(line["level"], line["slug"], line["reason"]) for line in ours]
     assert told == [
-        ("info", NAME, "Progressing"),
+        ("info", NAME, "Created"),
         ("info", NAME, "Ready"),
         ("warning", NAME, "DriftDetected"),
     ]

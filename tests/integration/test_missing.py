@@ -30,7 +30,7 @@ SETTLE = 1.0
 @pytest.fixture(scope="module")
 def operator_options() -> tuple[str, ...]:
     """Lists soon count as newer than a write."""
-    return (*operators.USUAL, f"--create-settle={SETTLE}s")
+    return (*operators.USUAL, f"--uncertain-create-timeout={SETTLE}s")
 
 
 def _serve(team: Team, count: int) -> list[str]:
@@ -40,7 +40,7 @@ def _serve(team: Team, count: int) -> list[str]:
         team.declare(name)
     for name in names:
         team.until_ready(name)
-        until_told(team, name, "Normal Progressing", "Normal Ready")
+        until_told(team, name, "Normal Created", "Normal Ready")
     return names
 
 
@@ -151,7 +151,7 @@ def test_a_row_that_returns_is_the_same_workload(team: Team) -> None:
 
 
 def test_a_list_right_after_a_write_proves_nothing(team: Team) -> None:
-    """The platform may lag behind its own answers: lists within --create-settle of a write are no absence."""
+    """The platform may lag behind its own answers: a list this soon after a write shows no absence."""
     _serve(team, 1)
     first = team.status("bot-0")["workloadId"]
     team.edit("bot-0", model="llama-4")

@@ -23,7 +23,7 @@ OPEN = 4.0
 @pytest.fixture(scope="module")
 def operator_options() -> tuple[str, ...]:
     """Creations in doubt are soon decided."""
-    return (*operators.USUAL, "--create-settle=3s")
+    return (*operators.USUAL, "--uncertain-create-timeout=3s")
 
 
 @pytest.mark.parametrize("form", ["next_cursor", "has_more", "total", "link"])

@@ -38,7 +38,7 @@ PROBES = 3
 @pytest.fixture(scope="module")
 def operator_options() -> tuple[str, ...]:
     """With an interval that waits can grow up to; what serves is never asked about again."""
-    return (*operators.USUAL, f"--interval={INTERVAL}s", "--readiness-interval=0")
+    return (*operators.USUAL, f"--list-interval={INTERVAL}s", "--readiness-interval=0")
 
 
 @dataclass

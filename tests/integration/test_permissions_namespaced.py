@@ -62,7 +62,7 @@ def surroundings(
 @pytest.fixture(scope="module")
 def operator_options(names: tuple[str, ...]) -> tuple[str, ...]:
     """It looks at its Namespaces anew every few seconds."""
-    return (*operators.USUAL, "--full-round=2s", *(f"--namespace={name}" for name in names))
+    return (*operators.USUAL, "--resync-period=2s", *(f"--namespace={name}" for name in names))
 
 
 def test_what_is_granted_is_what_is_used(

@@ -28,7 +28,7 @@ NO_PLAN = "0123456789abcdef0123456789abcdef"
 @pytest.fixture(scope="module")
 def operator_options() -> tuple[str, ...]:
     """It lists by itself only when all is over, and takes no list for one that lags: people edit right after writes."""
-    return (*operators.USUAL, "--interval=60s", "--create-settle=0")
+    return (*operators.USUAL, "--list-interval=60s", "--uncertain-create-timeout=0")
 
 
 def _serve(team: Team, name: str = NAME, policy: str = "DryRun", **spec: Any) -> int:

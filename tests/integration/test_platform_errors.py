@@ -204,9 +204,9 @@ def operator_options(elsewhere: Elsewhere) -> tuple[str, ...]:
     """With a platform beside the usual one, and calls that are soon given up."""
     return (
         *operators.USUAL,
-        f"--interval={INTERVAL}s",
+        f"--list-interval={INTERVAL}s",
         f"--client-timeout={TIMEOUT}s",
-        f"--create-settle={SETTLE}s",
+        f"--uncertain-create-timeout={SETTLE}s",
         f"--allow-base-url={elsewhere.url}",
     )
 

@@ -53,9 +53,9 @@ class Cell:
         return self.verdict in ("False DriftDetected", "False WorkloadMissing")
 
 
-CREATED = Cell("True Ready", told=("Normal Progressing", "Normal Ready"), writes=("create",))
-REPAIRED = Cell("True Ready", told=("Normal DriftDetected", "Normal Ready"), writes=("update",))
-UPDATED = Cell("True Ready", told=("Normal Progressing", "Normal Ready"), writes=("update",))
+CREATED = Cell("True Ready", told=("Normal Created", "Normal Ready"), writes=("create",))
+REPAIRED = Cell("True Ready", told=("Normal DriftRepaired", "Normal Ready"), writes=("update",))
+UPDATED = Cell("True Ready", told=("Normal Updated", "Normal Ready"), writes=("update",))
 
 
 def _held(verdict: str, drifted: str, *events: str) -> Cell:

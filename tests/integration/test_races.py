@@ -35,7 +35,7 @@ LONGEST_LIFE = 1.2
 @pytest.fixture(scope="module")
 def operator_options() -> tuple[str, ...]:
     """What is in doubt is soon decided."""
-    return (*operators.USUAL, "--interval=500ms", "--client-timeout=1s", "--create-settle=1500ms")
+    return (*operators.USUAL, "--list-interval=500ms", "--client-timeout=1s", "--uncertain-create-timeout=1500ms")
 
 
 @pytest.fixture(scope="module", autouse=True)

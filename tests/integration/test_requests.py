@@ -23,7 +23,7 @@ SOON = 60.0
 @pytest.fixture(scope="module")
 def operator_options() -> tuple[str, ...]:
     """It looks by itself only when all is over."""
-    return (*operators.USUAL, "--interval=60s")
+    return (*operators.USUAL, "--list-interval=60s")
 
 
 def _handled(team: Team) -> str | None:

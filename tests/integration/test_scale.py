@@ -53,7 +53,7 @@ def shown() -> Scrape:
 @pytest.fixture(scope="module")
 def operator_options(shown: Scrape) -> tuple[str, ...]:
     """As in life, but for an interval that can be waited for; readiness of what serves is not asked for again."""
-    return (f"--interval={INTERVAL}s", "--readiness-interval=0", shown.option)
+    return (f"--list-interval={INTERVAL}s", "--readiness-interval=0", shown.option)
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ from integration.manifests import manifest
 SHARDS = 4
 MOST = 4
 INTERVAL = 0.25
-OPTIONS = (*USUAL, "--client-timeout=3s", "--create-settle=4s", "--lease-duration=8s")
+OPTIONS = (*USUAL, "--client-timeout=3s", "--uncertain-create-timeout=4s", "--lease-duration=8s")
 PACE = 0.4
 """Seconds between two Workloads that somebody declares."""
 BOUND = 120.0

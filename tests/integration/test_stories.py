@@ -35,7 +35,7 @@ def scrape() -> Scrape:
 @pytest.fixture(scope="module")
 def operator_options(scrape: Scrape) -> tuple[str, ...]:
     """Lists soon count as newer than a write."""
-    return (*operators.USUAL, f"--create-settle={SETTLE}s", scrape.option)
+    return (*operators.USUAL, f"--uncertain-create-timeout={SETTLE}s", scrape.option)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from pods.image import REPOSITORY, TAG
 SECONDS = 180.0
 """What pods may take to start, on a machine that is busy."""
 _RESTRICTED = "pod-security.kubernetes.io/enforce"
-_SHORT = "interval=2s,clientTimeout=5s,createSettle=6s,deletionGrace=5s"
+_SHORT = "listInterval=2s,clientTimeout=5s,uncertainCreateTimeout=6s,deletionGrace=5s"
 
 
 @dataclass

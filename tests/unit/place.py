@@ -129,7 +129,7 @@ class Place:
         self.kubernetes = Kubernetes(self.did)
         self.settings = Settings(base_url=PLATFORM, **settings)
         recorder = cast(Recorder, self.events)
-        pace = RateLimits(interval=self.settings.interval, lag=self.settings.create_settle)
+        pace = RateLimits(interval=self.settings.list_interval, lag=self.settings.uncertain_create_timeout)
         self.context = Context(
             settings=self.settings,
             store=self.store,

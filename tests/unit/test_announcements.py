@@ -15,7 +15,7 @@ from inferencekey_operator.errors import OperatorError, Reason
 from inferencekey_operator.inferencekey.wire import LiveWorkload
 from inferencekey_operator.plan import conditions
 from inferencekey_operator.plan.conditions import failure
-from inferencekey_operator.plan.events import EventMessage, announce, kept
+from inferencekey_operator.plan.events import Done, EventMessage, announce, kept
 from unit.builders import (
     NOW,
     SERVING,
@@ -135,7 +135,7 @@ def test_a_drift_that_changes(live: LiveWorkload | None, what: str) -> None:
         (WARN, FAIL, [("Warning", "DriftDetected")]),
         (DRY_RUN, WARN, [("Warning", "DriftDetected")]),
         (WARN, IGNORE, []),
-        (WARN, RECONCILE, [("Normal", "DriftDetected")]),
+        (WARN, RECONCILE, [("Normal", "DriftRepaired")]),
     ],
 )
 def test_a_policy_that_changes_over_a_standing_drift(
@@ -150,10 +150,10 @@ def test_a_policy_that_changes_over_a_standing_drift(
 @pytest.mark.parametrize(
     ("workload", "live", "reason", "beginning"),
     [
-        (a_workload(), None, "Progressing", "Created on the platform as wl_1 "),
-        (REST, None, "Progressing", "Created again on the platform as wl_1 "),
-        (REST, CHANGED, "DriftDetected", "model, description changed on the platform; "),
-        (a_workload(), a_live(), "Progressing", "Adopted wl_1 from the platform"),
+        (a_workload(), None, "Created", "Created on the platform as wl_1 "),
+        (REST, None, "Created", "Created again on the platform as wl_1 "),
+        (REST, CHANGED, "DriftRepaired", "model, description changed on the platform; "),
+        (a_workload(), a_live(), "Adopted", "Adopted wl_1 from the platform"),
     ],
 )
 def test_what_was_carried_out(workload: Workload, live: LiveWorkload | None, reason: str, beginning: str) -> None:
@@ -169,7 +169,7 @@ def test_an_edit_that_was_applied_names_its_fields() -> None:
     """By what was declared."""
     (event,) = told(EDITED, a_live(description="ours"))
 
-    assert (event.reason, event.warning) == (Reason.PROGRESSING, False)
+    assert (event.reason, event.warning) == (Done.UPDATED, False)
     assert "model" in event.note
     assert "description" not in event.note
     assert "(by policy)" in event.note

@@ -131,7 +131,7 @@ def test_an_admission_policy_is_refused_where_it_cannot_be(helm: Helm) -> None:
         ("image.tags=1", "'tags' not allowed"),
         ("metrics.service.enable=true", "'enable' not allowed"),
         ("onDrift=Repair", "'Reconcile', 'Fail', 'DryRun'"),
-        ("interval=often", "interval"),
+        ("listInterval=often", "listInterval"),
         ("image.digest=latest", "digest"),
         ("platform.baseURL=api.inferencekey.com", "baseURL"),
         ("secretNames=null", "secretNames"),
@@ -178,7 +178,7 @@ def test_everything_is_set_in_one_case() -> None:
     given = [yaml.safe_load((CHART / "ci" / name).read_text(encoding="utf-8")) for name in CASES]
     changed = {path for each in given for path in _paths(each)}
     never = {"nameOverride", "resources", "podSecurityContext", "securityContext", "topologySpreadConstraints"}
-    never |= {"readinessInterval", "fullRound", "deletionGrace", "clientTimeout", "terminationGracePeriodSeconds"}
+    never |= {"readinessInterval", "resyncPeriod", "deletionGrace", "clientTimeout", "terminationGracePeriodSeconds"}
     never |= {"startupProbe", "livenessProbe", "readinessProbe", "caBundle.secret", "caBundle.key"}
     never |= {"metrics.serviceMonitor.interval", "admissionPolicy.onDrift", "admissionPolicy.approval"}
     assert {value.name for value in values_page.values()} - changed == never
@@ -229,7 +229,7 @@ def test_the_defaults_are_the_operators_own(helm: Helm) -> None:
     """Arguments and variables amount to what it does without any, but for what a pod needs."""
     rendered = container(helm)
     understood = told(rendered["args"], {"INFERENCEKEY_BASE_URL": variables(rendered)["INFERENCEKEY_BASE_URL"]})
-    in_a_pod = {"lease_namespace": NAMESPACE, "metrics_address": ":9466", "log_format": "json"}
+    in_a_pod = {"lease_namespace": NAMESPACE, "bind_address": ":9466", "log_format": "json"}
     assert understood == replace(Settings(), **in_a_pod)  # type: ignore[arg-type]
 
 
@@ -243,12 +243,12 @@ def test_every_setting_reaches_the_operator(helm: Helm) -> None:
         namespace=("b", "a"),
         secret_name=("inferencekey", "inferencekey-staging"),
         on_drift=OnDrift.DRY_RUN,
-        interval=60.0,
-        full_round=1200.0,
-        create_settle=90.0,
+        list_interval=60.0,
+        resync_period=1200.0,
+        uncertain_create_timeout=90.0,
         lease_namespace=NAMESPACE,
         shards=6,
-        metrics_address=":8080",
+        bind_address=":8080",
         log_level="debug",
         log_format="text",
     )

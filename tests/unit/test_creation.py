@@ -47,7 +47,7 @@ class Replica:
     @classmethod
     async def ready(cls) -> Replica:
         """With everything that a creation needs."""
-        return cls(await a_place(create_settle=SETTLE))
+        return cls(await a_place(uncertain_create_timeout=SETTLE))
 
     def stands(self, workload: Workload) -> None:
         """The watch shows it so."""

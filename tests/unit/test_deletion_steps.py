@@ -17,6 +17,7 @@ from inferencekey_operator.election.leader import LeadershipLostError
 from inferencekey_operator.errors import OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.client import Deleted
 from inferencekey_operator.kube.errors import ClusterError
+from inferencekey_operator.plan.events import Done
 from inferencekey_operator.plan.ownership import sent_hash
 from inferencekey_operator.reconcile.context import RequeueAfter, check_decision
 from inferencekey_operator.reconcile.deletion import Deletion, was_abandoned
@@ -51,7 +52,7 @@ class End:
     @classmethod
     async def of(cls, workload: Workload, *, since_the_term: float = 100.0, **settings: Any) -> End:
         """With a platform that has the workload, in a process that has led for a while."""
-        place = await a_place(create_settle=SETTLE, interval=INTERVAL, **settings)
+        place = await a_place(uncertain_create_timeout=SETTLE, list_interval=INTERVAL, **settings)
         place.platform.rows["support-bot"] = row("support-bot", **MADE, created_at=NOW + timedelta(seconds=3))
         place.context.terms.of_shard[0].began = now() - since_the_term
         if workload.vanished:
@@ -97,7 +98,7 @@ async def test_a_recorded_workload_is_deleted_by_its_id() -> None:
     end = await End.of(going(**RECORDED))
     await end.comes()
     await end.comes()
-    assert (end.did, end.there, end.announced) == (["delete", "remove finalizer"], [], [Reason.DELETING])
+    assert (end.did, end.there, end.announced) == (["delete", "remove finalizer"], [], [Done.DELETED])
 
 
 @pytest.mark.parametrize(

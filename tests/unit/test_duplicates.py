@@ -37,7 +37,7 @@ RECORD = Creation(time=NOW, sent=sent_hash(MADE))
 
 async def with_a_duplicate(*, since_the_term: float = 100.0) -> tuple[Place, Workload]:
     """The platform has a second workload, and the status of the Workload has its id."""
-    place = await a_place(create_settle=SETTLE)
+    place = await a_place(uncertain_create_timeout=SETTLE)
     place.context.terms.of_shard[0].began = now() - since_the_term
     place.platform.rows["support-bot-1"] = row("support-bot-1", **MADE)
     workload = replace(a_workload(), status=replace(a_workload().status, duplicate_workload_id=DUPLICATE))
@@ -190,7 +190,7 @@ async def test_a_deletion_without_an_answer_is_sent_again() -> None:
 @virtual
 async def test_a_duplicate_is_recorded_before_it_is_deleted() -> None:
     """Its id is in the status while the deletion may be under way; the creation that made it is over."""
-    place = await a_place(create_settle=SETTLE)
+    place = await a_place(uncertain_create_timeout=SETTLE)
     place.platform.rows["support-bot-1"] = row("support-bot-1", **MADE)
     workload = replace(a_workload(), status=replace(a_workload().status, creation=RECORD))
     place.stands(workload)
@@ -211,7 +211,7 @@ async def test_a_duplicate_is_recorded_before_it_is_deleted() -> None:
 @virtual
 async def test_a_duplicate_whose_record_is_refused_is_deleted_all_the_same() -> None:
     """Kubernetes did not take the write: should the process die, nobody else knows of it."""
-    place = await a_place(create_settle=SETTLE)
+    place = await a_place(uncertain_create_timeout=SETTLE)
     workload = place.now_stands(a_workload())
     place.memory(workload).duplicate = DUPLICATE
     place.kubernetes.fails = [ClusterError(503, "not now")]

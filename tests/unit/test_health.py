@@ -31,7 +31,7 @@ class Process:
         self.controller = Controller()
         self.pulse = Pulse(clock)
         self.leadership = Leadership(cast(Cluster, None), self.controller, Settings(), no_workloads)
-        self.health = Health(self.controller, self.leadership, self.pulse, longest_round=ROUND)
+        self.health = Health(self.controller, self.leadership, self.pulse, longest_resync_step=ROUND)
         self.health.listed = True
         self.candidate = Leader(cast(Cluster, None), "here", identity="us", clock=clock)
         self.leadership._field = self.leadership._new_candidacies()
@@ -132,11 +132,11 @@ async def test_a_round_that_makes_no_step() -> None:
     process = Process()
     await process.passes(2 * ROUND)
     assert wrong(process.health.alive()) == []
-    process.controller.round_at = asyncio.get_running_loop().time()
+    process.controller.resync_at = asyncio.get_running_loop().time()
     await process.passes(ROUND)
     assert wrong(process.health.alive()) == []
     await process.passes(10)
-    assert wrong(process.health.alive()) == ["round"]
+    assert wrong(process.health.alive()) == ["resync"]
 
 
 @virtual

@@ -39,7 +39,7 @@ class Fleet:
     """So many Workloads of a project that were made, and the platform that they are on."""
 
     def __init__(self, count: int = 1, *, elsewhere: int = 0) -> None:
-        self.place = Place(interval=30.0, create_settle=40.0)
+        self.place = Place(list_interval=30.0, uncertain_create_timeout=40.0)
         self.context, self.store, self.platform = self.place.context, self.place.store, self.place.platform
         self.safeguards = Safeguards(self.context)
         self.platform.rows.clear()
@@ -191,7 +191,7 @@ def test_an_absence_is_confirmed_without_a_hot_loop(timing: Timing) -> None:
 
     @virtual
     async def check() -> None:
-        place = Place(interval=timing.interval, create_settle=timing.settle)
+        place = Place(list_interval=timing.interval, uncertain_create_timeout=timing.settle)
         place.platform.rows.clear()
         place.context.terms.of_shard[0].began = timing.term
         workload = replace(agreed(a_workload()), resource_version="2")

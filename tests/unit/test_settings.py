@@ -17,16 +17,16 @@ FLAGS = [
     "secret-name",
     "allow-base-url",
     "on-drift",
-    "interval",
+    "list-interval",
     "readiness-interval",
-    "full-round",
+    "resync-period",
     "deletion-grace",
     "client-timeout",
-    "create-settle",
+    "uncertain-create-timeout",
     "lease-namespace",
     "lease-duration",
     "shards",
-    "metrics-address",
+    "bind-address",
     "log-level",
     "log-format",
 ]
@@ -48,15 +48,15 @@ def test_without_a_word() -> None:
         namespace=(),
         secret_name=("inferencekey",),
         on_drift=OnDrift.RECONCILE,
-        interval=30.0,
+        list_interval=30.0,
         readiness_interval=600.0,
-        full_round=600.0,
+        resync_period=600.0,
         deletion_grace=600.0,
         client_timeout=10.0,
-        create_settle=40.0,
+        uncertain_create_timeout=40.0,
         lease_namespace=None,
         lease_duration=20.0,
-        metrics_address=None,
+        bind_address=None,
         log_level="info",
         log_format="text",
     )
@@ -70,16 +70,16 @@ def test_without_a_word() -> None:
         ("allow-base-url", "https://eu.example.com/", "allow_base_url", ("https://eu.example.com",)),
         ("on-drift", "dry_run", "on_drift", OnDrift.DRY_RUN),
         ("on-drift", "Warn", "on_drift", OnDrift.WARN),
-        ("interval", "10", "interval", 10.0),
+        ("list-interval", "10", "list_interval", 10.0),
         ("readiness-interval", "0", "readiness_interval", 0.0),
-        ("full-round", "1h", "full_round", 3600.0),
+        ("resync-period", "1h", "resync_period", 3600.0),
         ("deletion-grace", "90s", "deletion_grace", 90.0),
         ("client-timeout", "500ms", "client_timeout", 0.5),
-        ("create-settle", "2m", "create_settle", 120.0),
+        ("uncertain-create-timeout", "2m", "uncertain_create_timeout", 120.0),
         ("lease-namespace", "infra", "lease_namespace", "infra"),
         ("lease-duration", "1m", "lease_duration", 60.0),
         ("shards", "4", "shards", 4),
-        ("metrics-address", ":8080", "metrics_address", ":8080"),
+        ("bind-address", ":8080", "bind_address", ":8080"),
         ("log-level", "DEBUG", "log_level", "debug"),
         ("log-format", "json", "log_format", "json"),
     ],
@@ -117,16 +117,20 @@ def test_a_number_of_shards_that_cannot_be(text: str, capsys: pytest.CaptureFixt
     """Said with the bounds, before anything is touched."""
     with pytest.raises(SystemExit):
         settings(f"--shards={text}")
-    assert "is no number from 1 to 64" in capsys.readouterr().err
+    assert "is not a number from 1 to 64" in capsys.readouterr().err
 
 
 def test_a_flag_wins_over_its_variable() -> None:
     """A list as a whole: a flag adds nothing to it."""
     chosen = settings(
-        "--interval=5s", "--namespace=a", OPERATOR_INTERVAL="7s", OPERATOR_NAMESPACE="b,c", OPERATOR_FULL_ROUND="1m"
+        "--list-interval=5s",
+        "--namespace=a",
+        OPERATOR_LIST_INTERVAL="7s",
+        OPERATOR_NAMESPACE="b,c",
+        OPERATOR_RESYNC_PERIOD="1m",
     )
 
-    assert (chosen.interval, chosen.namespace, chosen.full_round) == (5.0, ("a",), 60.0)
+    assert (chosen.list_interval, chosen.namespace, chosen.resync_period) == (5.0, ("a",), 60.0)
 
 
 def test_options_that_repeat() -> None:
@@ -139,7 +143,7 @@ def test_options_that_repeat() -> None:
 
 def test_an_empty_variable_is_not_set() -> None:
     """As charts leave them."""
-    assert settings(OPERATOR_INTERVAL="", OPERATOR_NAMESPACE="", BASE_URL="") == settings()
+    assert settings(OPERATOR_LIST_INTERVAL="", OPERATOR_NAMESPACE="", BASE_URL="") == settings()
 
 
 def test_the_platform_is_a_variable() -> None:
@@ -152,13 +156,13 @@ def test_the_platform_is_a_variable() -> None:
     [
         ((), 40.0),
         (("--client-timeout", "20s"), 50.0),
-        (("--create-settle", "5s"), 5.0),
-        (("--create-settle", "0", "--client-timeout", "20s"), 0.0),
+        (("--uncertain-create-timeout", "5s"), 5.0),
+        (("--uncertain-create-timeout", "0", "--client-timeout", "20s"), 0.0),
     ],
 )
 def test_a_creation_settles_after_the_clients_timeout(flags: tuple[str, ...], settle: float) -> None:
     """Thirty seconds more than a call may take, unless it is stated."""
-    assert settings(*flags).create_settle == settle
+    assert settings(*flags).uncertain_create_timeout == settle
 
 
 @pytest.mark.parametrize(
@@ -183,13 +187,13 @@ def test_a_lease_shorter_than_a_call_ends_the_start(capsys: pytest.CaptureFixtur
 
 
 BAD = [
-    ("interval", "0"),
-    ("interval", "soon"),
-    ("interval", "-1"),
-    ("interval", ""),
-    ("interval", "1h30m"),
-    ("interval", "nan"),
-    ("full-round", "0s"),
+    ("list-interval", "0"),
+    ("list-interval", "soon"),
+    ("list-interval", "-1"),
+    ("list-interval", ""),
+    ("list-interval", "1h30m"),
+    ("list-interval", "nan"),
+    ("resync-period", "0s"),
     ("client-timeout", "0"),
     ("deletion-grace", "-5s"),
     ("readiness-interval", "never"),
@@ -206,8 +210,8 @@ BAD = [
     ("allow-base-url", "https://[eu"),
     ("log-level", "loud"),
     ("log-format", "xml"),
-    ("metrics-address", "abc"),
-    ("metrics-address", "127.0.0.1:99999"),
+    ("bind-address", "abc"),
+    ("bind-address", "127.0.0.1:99999"),
 ]
 
 
@@ -271,7 +275,7 @@ def test_durations(text: str, seconds: float) -> None:
     assert duration(text) == seconds
 
 
-@pytest.mark.parametrize("arguments", [[], ["run", "--interval", "soon"], ["fly"], ["run", "--unknown"]])
+@pytest.mark.parametrize("arguments", [[], ["run", "--list-interval", "soon"], ["fly"], ["run", "--unknown"]])
 def test_the_command_wrongly_called(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 2, and words."""
     with pytest.raises(SystemExit) as caught:

@@ -148,7 +148,7 @@ async def test_a_write_is_asked_for_of_its_own_shard() -> None:
 @virtual
 async def test_what_another_process_may_have_begun(memory: dict[str, Any], waits: float) -> None:
     """A record without an id: what we remember of a former term tells nothing of what was begun since."""
-    place = Place(create_settle=40.0, client_timeout=10.0)
+    place = Place(uncertain_create_timeout=40.0, client_timeout=10.0)
     workload = a_workload()
     workload = replace(workload, status=replace(workload.status, creation=Creation()))
     place.stands(workload)

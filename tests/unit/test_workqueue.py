@@ -649,7 +649,7 @@ async def test_it_tells_how_long_a_key_waited() -> None:
     queue.add(B)
     queue.start()
     await asyncio.sleep(0)
-    assert waits == [("urgent", 3.0), ("round", 0.0)]
+    assert waits == [("urgent", 3.0), ("background", 0.0)]
 
 
 @virtual

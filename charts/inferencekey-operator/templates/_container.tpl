@@ -3,15 +3,15 @@
 {{- define "operator.args" -}}
 - run
 - --lease-namespace={{ .Release.Namespace }}
-- --metrics-address=:{{ .Values.metrics.port }}
+- --bind-address=:{{ .Values.metrics.port }}
 - --on-drift={{ .Values.onDrift }}
-- --interval={{ .Values.interval }}
+- --list-interval={{ .Values.listInterval }}
 - --readiness-interval={{ .Values.readinessInterval }}
-- --full-round={{ .Values.fullRound }}
+- --resync-period={{ .Values.resyncPeriod }}
 - --deletion-grace={{ .Values.deletionGrace }}
 - --client-timeout={{ .Values.clientTimeout }}
-{{- with .Values.createSettle }}
-- --create-settle={{ . }}
+{{- with .Values.uncertainCreateTimeout }}
+- --uncertain-create-timeout={{ . }}
 {{- end }}
 {{- if gt (int .Values.shards) 1 }}
 - --shards={{ .Values.shards }}

@@ -68,8 +68,8 @@ class Gauges(Collector):
         yield _family(metrics.QUEUE_ADDS, {(): queue.adds})
         yield _family(metrics.QUEUE_RETRIES, {(): queue.retries})
         yield _family(metrics.STREAMS, {(): self.controller.context.serving.open_streams})
-        idle = asyncio.get_running_loop().time() - self.controller.round_at
-        yield _family(metrics.ROUND_AGE, {(): idle} if idle < float("inf") else {})
+        idle = asyncio.get_running_loop().time() - self.controller.resync_at
+        yield _family(metrics.RESYNC_IDLE, {(): idle} if idle < float("inf") else {})
 
 
 def state(workload: Workload) -> Labels:

@@ -40,8 +40,8 @@ class Health:
     controller: Controller
     leadership: Leadership
     pulse: Pulse
-    longest_round: float
-    """Seconds between two steps of the full round, at most."""
+    longest_resync_step: float
+    """Seconds between two steps of the resync, at most."""
     login_trouble: Callable[[], str] = lambda: ""
     """What is wrong with the credentials for the API server."""
     listed: bool = False
@@ -61,7 +61,7 @@ class Health:
         """For a liveness probe."""
         return {
             "watches": self._deaf(),
-            "round": self._round(),
+            "resync": self._resync(),
             "work": self._work(),
             "candidacy": "has ended" if self.leadership.ended else "",
         }
@@ -84,12 +84,12 @@ class Health:
             deaf.pop(PLURAL, None)
         return ", ".join(f"nothing heard of {resource} for {seconds:.0f} s" for resource, seconds in deaf.items())
 
-    def _round(self) -> str:
-        at = self.controller.round_at
+    def _resync(self) -> str:
+        at = self.controller.resync_at
         idle = asyncio.get_running_loop().time() - at
-        late = at > float("-inf") and idle > self.longest_round
-        return f"the full round made no step for {idle:.0f} s" if late else ""
+        late = at > float("-inf") and idle > self.longest_resync_step
+        return f"the resync made no progress for {idle:.0f} s" if late else ""
 
     def _work(self) -> str:
         longest = self.controller.queue.longest_running
-        return f"a look at a Workload has gone on for {longest:.0f} s" if longest > STUCK else ""
+        return f"a reconcile has gone on for {longest:.0f} s" if longest > STUCK else ""

@@ -127,7 +127,7 @@ async def _work(settings: Settings, cluster: Cluster, parts: Parts, stop: asynci
     """From the first look to the last."""
     async with _background(
         partial(_read_namespaces_again, cluster, parts.namespaces, settings),
-        partial(parts.controller.rounds, partial(list_workloads, cluster, settings, parts.context.store)),
+        partial(parts.controller.resync, partial(list_workloads, cluster, settings, parts.context.store)),
     ):
         await _first(stop.wait(), cluster.went_back.wait())
         log.info("stopping")
@@ -146,12 +146,12 @@ async def _finish(parts: Parts) -> None:
 
 
 async def _serve_probes(settings: Settings, parts: Parts, stack: AsyncExitStack) -> None:
-    if settings.metrics_address is None:
+    if settings.bind_address is None:
         return
     try:
-        runner = await Probes(parts.gauges, parts.health).start(settings.metrics_address)
+        runner = await Probes(parts.gauges, parts.health).start(settings.bind_address)
     except (OSError, ValueError) as error:
-        raise logs.StartError(f"--metrics-address {settings.metrics_address}: {error}") from error
+        raise logs.StartError(f"--bind-address {settings.bind_address}: {error}") from error
     stack.push_async_callback(runner.cleanup)
 
 
@@ -202,7 +202,7 @@ async def _read_namespace(cluster: Cluster, namespaces: Namespaces, name: str) -
 async def _read_namespaces_again(cluster: Cluster, namespaces: Namespaces, settings: Settings) -> None:
     """A Role in a namespace lets us read that Namespace, not watch it: its policy is read once per full round."""
     while settings.namespace:
-        await asyncio.sleep(settings.full_round)
+        await asyncio.sleep(settings.resync_period)
         for name in settings.namespace:
             try:
                 await _read_namespace(cluster, namespaces, name)

@@ -74,7 +74,7 @@ def wire(settings: Settings, cluster: Cluster, *, egress: Egress | None = None, 
     creations which are under way may be lost.
     """
     controller = Controller(settings.shards)
-    least_wait = settings.create_settle if starting_over else 0.0
+    least_wait = settings.uncertain_create_timeout if starting_over else 0.0
     store, recorder = Store(), Recorder(cluster)
     metadata = partial(list_workloads, cluster, settings, store, accept=METADATA_ONLY)
     leadership = Leadership(cluster, controller, settings, metadata, least_wait=least_wait)
@@ -84,7 +84,7 @@ def wire(settings: Settings, cluster: Cluster, *, egress: Egress | None = None, 
     config_maps = _config_maps(settings, cluster, controller)
     projects = Projects(
         platforms.connection,
-        RateLimits(settings.interval, lag=settings.create_settle),
+        RateLimits(settings.list_interval, lag=settings.uncertain_create_timeout),
         changed=controller.rows_changed,
         recovered=controller.platform_recovered,
         troubled=controller.platform_troubled,
@@ -138,8 +138,8 @@ def _health(settings: Settings, cluster: Cluster, controller: Controller, leader
     def login_trouble() -> str:
         return cluster.authentication.trouble
 
-    longest_round = 2 * settings.full_round + 120.0
-    return Health(controller, leadership, cluster.pulse, longest_round, login_trouble)
+    longest_resync_step = 2 * settings.resync_period + 120.0
+    return Health(controller, leadership, cluster.pulse, longest_resync_step, login_trouble)
 
 
 def _claims(controller: Controller, store: Store, precedence: Precedence | None) -> Claims:

@@ -49,8 +49,8 @@ class Controller:
             admits=self.terms.ours,
             waited=lambda lane, seconds: metrics.QUEUE_SECONDS.labels(lane).observe(seconds),
         )
-        self.round_at = float("-inf")
-        """When the full round made its last step, in the loop's time."""
+        self.resync_at = float("-inf")
+        """When the resync last made progress, in the loop's time."""
         self._damper = Damper()
         self._context: Context | None = None
 
@@ -198,7 +198,7 @@ class Controller:
         recorded = pending_creation(workload, memory) is not None and workload.status.workload_id is None
         if memory.release_sent or not (recorded or memory.uncertain_since is not None):
             return None
-        return asyncio.get_running_loop().time() + self.context.settings.create_settle
+        return asyncio.get_running_loop().time() + self.context.settings.uncertain_create_timeout
 
     def _acts_for(self, key: Key) -> bool:
         return self.terms.of(key.namespace).began < float("inf")
@@ -268,15 +268,15 @@ class Controller:
         else:
             self.queue.add_within(key, STEP_PAUSE)
 
-    async def rounds(self, everything: Callable[[], AsyncIterator[Mapping[str, Any]]]) -> None:
-        """Look at every Workload once per full round, whatever was missed; never returns.
+    async def resync(self, everything: Callable[[], AsyncIterator[Mapping[str, Any]]]) -> None:
+        """Reconcile every Workload once per resync period, whatever was missed; never returns.
 
-        Each round ends with a fresh list of all Workloads: a deletion that no watch told is found there.
+        Each resync ends with a fresh list of all Workloads, which shows a deletion that no watch reported.
         """
         while True:
             self._step()
             keys = [workload.key for workload in self.ours]
-            pause = self.context.settings.full_round / max(len(keys), 1)
+            pause = self.context.settings.resync_period / max(len(keys), 1)
             if not keys:
                 await asyncio.sleep(pause)
             for key in keys:
@@ -288,10 +288,10 @@ class Controller:
                 await self.workloads_listed(everything())
             except ClusterError as error:
                 level = logging.DEBUG if error.gone else logging.WARNING  # the watch says it where the CRD is missing
-                log.log(level, "the Workloads could not be listed for the full round: %s", error)
+                log.log(level, "the Workloads could not be listed for the resync: %s", error)
 
     def _step(self) -> None:
-        self.round_at = asyncio.get_running_loop().time()
+        self.resync_at = asyncio.get_running_loop().time()
 
     def _wake(self, workloads: Iterable[Workload]) -> None:
         for workload in workloads:

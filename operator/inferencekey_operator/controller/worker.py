@@ -78,16 +78,16 @@ class Worker:
                 await self._look(workload)
             self._queue.succeeded(key)
         except RequeueAfter as later:
-            result = "again"
+            result = "requeue"
             self._queue.add_after(key, later.seconds, urgent=True)
         except OperatorError as error:
             result = str(error.reason)
             await self._stopped(workload, error)
         except ClusterError as error:
-            result = "cluster"
+            result = "kubernetes_error"
             self._refused(key, error)
         except LeadershipLostError:
-            result = "stopped"
+            result = "leadership_lost"
         metrics.RECONCILES.labels(result).inc()
 
     def _heed_what_came_meanwhile(self, key: Key) -> None:
@@ -146,7 +146,7 @@ class Worker:
         if error.reason.actor is Actor.PLATFORM or workload.deleting:
             self._queue.retry(key, at_least=error.retry_after or 0.0)
         else:
-            self._queue.add_after(key, self._context.settings.full_round * random.uniform(0.9, 1.1))  # noqa: S311
+            self._queue.add_after(key, self._context.settings.resync_period * random.uniform(0.9, 1.1))  # noqa: S311
 
     def _refused(self, key: Key, error: ClusterError) -> None:
         """Kubernetes did not take a write. What moved on comes back as an event; the rest is tried again."""

@@ -21,7 +21,7 @@ from inferencekey_operator.logs import about
 
 log = logging.getLogger(__name__)
 
-LANES = ("urgent", "round")
+LANES = ("urgent", "background")
 ROUNDS_TURN = 8
 """One turn of so many is the rounds': whatever people declare, and for however long, drift is repaired meanwhile."""
 BEYOND = 4

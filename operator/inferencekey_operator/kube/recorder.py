@@ -19,7 +19,6 @@ from typing import Any
 
 from inferencekey_operator.api.keys import Key
 from inferencekey_operator.api.workload import GROUP, KIND, VERSION, Workload
-from inferencekey_operator.errors import Reason
 from inferencekey_operator.kube.client import MANAGER, Cluster, micro_time
 from inferencekey_operator.kube.errors import ClusterError
 from inferencekey_operator.logs import about
@@ -47,7 +46,7 @@ class EventRecord:
     namespace: str
     name: str
     uid: str
-    reason: Reason
+    reason: str
     note: str
     warning: bool
 
@@ -69,7 +68,7 @@ class Recorder:
         self._told: OrderedDict[EventRecord, _Told] = OrderedDict()
         self._instance = f"{MANAGER}-{socket.gethostname()}"[:128]
 
-    def workload(self, workload: Workload, reason: Reason, note: str, *, warning: bool = False) -> None:
+    def workload(self, workload: Workload, reason: str, note: str, *, warning: bool = False) -> None:
         """Something happened to a Workload."""
         self._take(
             EventRecord(
@@ -85,11 +84,11 @@ class Recorder:
             workload.effective_slug,
         )
 
-    def secret(self, namespace: str, name: str, reason: Reason, note: str) -> None:
+    def secret(self, namespace: str, name: str, reason: str, note: str) -> None:
         """Something happened to all that use a credential."""
         self._take(EventRecord("Secret", "v1", namespace, name, "", reason, note, warning=True))
 
-    def namespace(self, name: str, reason: Reason, note: str) -> None:
+    def namespace(self, name: str, reason: str, note: str) -> None:
         """Something happened in a namespace that may take no Events any more."""
         self._take(EventRecord("Namespace", "v1", "", name, "", reason, note, warning=True))
 

@@ -1,11 +1,12 @@
-"""Which Events a look is worth: what appeared, changed or ended, and never one per look.
+"""Which Events a reconcile deserves: what appeared, changed or ended, and never one per reconcile.
 
-Pure: the Workload as it stood, the report and the plan in; words out. Notes name fields, never values.
+Pure: the former Workload, the report and the plan go in, and words come out. Notes name fields, never values.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from enum import StrEnum
 from typing import NamedTuple
 
 from inferencekey_operator.api.status import DriftClass
@@ -16,10 +17,20 @@ from inferencekey_operator.plan.conditions import Report, condition, summary
 from inferencekey_operator.plan.plan import Create, Plan, Update
 
 
-class EventMessage(NamedTuple):
-    """One Event to be."""
+class Done(StrEnum):
+    """What the operator did on the platform: the reasons of Events that are no reason of a condition."""
 
-    reason: Reason
+    CREATED = "Created"
+    UPDATED = "Updated"
+    ADOPTED = "Adopted"
+    DRIFT_REPAIRED = "DriftRepaired"
+    DELETED = "Deleted"
+
+
+class EventMessage(NamedTuple):
+    """An Event before it is written."""
+
+    reason: Reason | Done
     note: str
     warning: bool = False
 
@@ -67,16 +78,16 @@ def _carried_out(plan: Plan, live: LiveWorkload | None) -> list[EventMessage]:
     match plan.step:
         case Create(again=again):
             word = "Created again" if again else "Created"
-            return [EventMessage(Reason.PROGRESSING, f"{word} on the platform as {live.id if live else '?'} ({by})")]
+            return [EventMessage(Done.CREATED, f"{word} on the platform as {live.id if live else '?'} ({by})")]
         case Update():
             fields = (
                 summary(replace(plan, differences=plan.differences[:-1])) if plan.task_type_differs else summary(plan)
             )
             if plan.drift_class is not DriftClass.OUT_OF_BAND:
-                return [EventMessage(Reason.PROGRESSING, f"Applied to the platform: {fields} ({by})")]
-            return [EventMessage(Reason.DRIFT_DETECTED, f"{fields} changed on the platform; repaired ({by})")]
+                return [EventMessage(Done.UPDATED, f"Applied to the platform: {fields} ({by})")]
+            return [EventMessage(Done.DRIFT_REPAIRED, f"{fields} changed on the platform; repaired ({by})")]
         case _:
-            return [EventMessage(Reason.PROGRESSING, f"Adopted {live.id if live else '?'} from the platform")]
+            return [EventMessage(Done.ADOPTED, f"Adopted {live.id if live else '?'} from the platform")]
 
 
 def _recovered(workload: Workload, report: Report, plan: Plan, live: LiveWorkload | None) -> list[EventMessage]:
@@ -84,7 +95,7 @@ def _recovered(workload: Workload, report: Report, plan: Plan, live: LiveWorkloa
     recorded = workload.status.workload_id is None and report.changes.get("adopted") is False
     if plan.perform or live is None or not recorded or workload.status.creation is None:
         return []
-    return [EventMessage(Reason.PROGRESSING, f"Created on the platform as {live.id} (the answer was lost)")]
+    return [EventMessage(Done.CREATED, f"Created on the platform as {live.id} (the answer was lost)")]
 
 
 def _held(workload: Workload, report: Report, plan: Plan, policy: OnDrift | None) -> list[EventMessage]:

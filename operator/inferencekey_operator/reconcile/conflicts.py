@@ -14,7 +14,7 @@ from inferencekey_operator.errors import PlatformFailure, Reason
 from inferencekey_operator.reconcile.context import Context
 
 TRIES = 4
-"""How often a write is refused at least, and for `--create-settle` at least, before a person is asked."""
+"""How often a write is refused at least, and for `--uncertain-create-timeout` at least, before a person is asked."""
 
 
 def is_conflict(error: PlatformFailure) -> bool:
@@ -32,7 +32,7 @@ def weigh(context: Context, workload: Workload, error: PlatformFailure) -> Platf
         before = Conflict(now, workload.generation, asked)
     memory.conflict = conflict = before.again()
     memory.seen = now  # the next try needs a list that began after this answer
-    if conflict.times >= TRIES and now - conflict.since >= context.settings.create_settle:
+    if conflict.times >= TRIES and now - conflict.since >= context.settings.uncertain_create_timeout:
         return error
     return PlatformFailure(
         Reason.PLATFORM_ERROR,

@@ -50,7 +50,7 @@ def wait_for_the_uncertain(context: Context, workload: Workload) -> float:
         uncertain = max(term.began, memory.record_seen or term.began)
         unanswered = True
     if uncertain is not None:
-        settles_in = settings.create_settle if unanswered else 0.0
+        settles_in = settings.uncertain_create_timeout if unanswered else 0.0
         until = max(until, uncertain + max(settles_in, settings.client_timeout))
     left = until - asyncio.get_running_loop().time()
     if left > 0:
@@ -152,7 +152,7 @@ def _nothing_came_of_it(context: Context, workload: Workload, former: float | No
     Unless a `former` one, which the platform said it failed to carry out, may still be.
     """
     memory, now = context.store.memory(workload.key), asyncio.get_running_loop().time()
-    may_come = former is not None and now < former + context.settings.create_settle
+    may_come = former is not None and now < former + context.settings.uncertain_create_timeout
     memory.uncertain_since, memory.posted, memory.void = former if may_come else None, may_come, not may_come
 
 
@@ -197,7 +197,7 @@ async def _record(context: Context, workload: Workload, observed: Observed, *, a
     who, status, memory = observed.identity, workload.status, context.store.memory(workload.key)
     creation = Creation(time=_whole(observed.project.date), sent=sent_hash(observed.declared))
     if status.creation is not None and status.creation.sent == creation.sent and status.workload_id is None:
-        if _as_old(status.creation, creation, context.settings.create_settle):
+        if _as_old(status.creation, creation, context.settings.uncertain_create_timeout):
             return workload
         return await context.reporter.record(workload, creation=creation)  # sent again: its time counts from now
     memory.bare, memory.posted = pinned_identity(workload) is None, False
@@ -240,7 +240,9 @@ async def _refuse_the_taken(context: Context, workload: Workload, observed: Obse
     numbered = re.fullmatch(rf"{re.escape(slug)}-[0-9]+", taken.slug) is not None
     if not numbered or taken.times >= MOST_TAKEN:
         raise _takes_another(slug, taken.slug)
-    if observed.project.began < taken.at + context.settings.create_settle or await observed.project.exists(slug):
+    if observed.project.began < taken.at + context.settings.uncertain_create_timeout or await observed.project.exists(
+        slug
+    ):
         raise _held_unseen(slug, taken.slug)
 
 

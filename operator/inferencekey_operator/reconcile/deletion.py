@@ -22,6 +22,7 @@ from inferencekey_operator.kube.errors import ClusterError
 from inferencekey_operator.metrics import ORPHANS
 from inferencekey_operator.plan import conditions
 from inferencekey_operator.plan.credentials import OF_THE_TOKEN, with_remedy
+from inferencekey_operator.plan.events import Done
 from inferencekey_operator.plan.ownership import Origin
 from inferencekey_operator.plan.plan import Identity
 from inferencekey_operator.reconcile.access import reach
@@ -226,10 +227,10 @@ class Deletion:
         memory, now = self._context.store.memory(workload.key), asyncio.get_running_loop().time()
         began = self._context.terms.of(workload.namespace).began
         since = max(began, memory.uncertain_since or began, memory.record_seen or began)
-        settles_at = since + self._context.settings.create_settle
+        settles_at = since + self._context.settings.uncertain_create_timeout
         if now < settles_at or project.began < settles_at:
             memory.seen = now
-            raise RequeueAfter(min(max(settles_at - now, 0.0) + 0.01, self._context.settings.interval))
+            raise RequeueAfter(min(max(settles_at - now, 0.0) + 0.01, self._context.settings.list_interval))
 
     def _leave(self, rows: list[LiveWorkload], workload: Workload) -> None:
         """What may be another's stays, and nobody has to find that out by the bill."""
@@ -297,7 +298,7 @@ class Deletion:
         await self._release(workload)
 
     def _tell(self, workload: Workload, note: str) -> None:
-        self._context.recorder.workload(workload, Reason.DELETING, note)
+        self._context.recorder.workload(workload, Done.DELETED, note)
 
     def _first_said(self, workload: Workload, note: str, *, orphan: bool) -> bool:
         """What is left is told before the release, whose answer may be lost, and once, however often that is tried."""

@@ -27,8 +27,8 @@ from inferencekey_operator.reconcile.safeguards import lists_count_from, recheck
 log = logging.getLogger(__name__)
 
 ANNOUNCED_FOR = 3.0
-"""How many times `--create-settle` lists are searched for what a creation made whose answer was lost: a platform that
-lags more than was promised costs nothing but an Event that comes late."""
+"""For how many times `--uncertain-create-timeout` lists are searched for what a creation made whose answer was lost. If
+the platform lags more than that, an Event comes late, and nothing else happens."""
 
 
 def duplicate_of(context: Context, workload: Workload) -> str | None:
@@ -60,11 +60,15 @@ async def delete_for_sure(context: Context, workload: Workload, project: Project
     """Send a DELETE by id; returns once the platform confirmed it, or lists confirm that the workload is gone.
 
     Raises PlatformFailure or RequeueAfter while that is not certain. Where the platform accepts a deletion without
-    confirming it, it has `--create-settle` to carry it out, before it is asked again.
+    confirming it, it has `--uncertain-create-timeout` to carry it out, before it is asked again.
     """
     memory, now = context.store.memory(workload.key), asyncio.get_running_loop().time()
     accepted = memory.deletion_accepted
-    if accepted is not None and accepted[0] == workload_id and now < accepted[1] + context.settings.create_settle:
+    if (
+        accepted is not None
+        and accepted[0] == workload_id
+        and now < accepted[1] + context.settings.uncertain_create_timeout
+    ):
         outcome = Deleted.ACCEPTED
     else:
         outcome = await project.delete(workload_id)
@@ -81,7 +85,7 @@ def _refuse_the_listed(
 ) -> None:
     """Raise unless a list that counts lacks the workload."""
     memory, now = context.store.memory(workload.key), asyncio.get_running_loop().time()
-    counts_from, interval = lists_count_from(context, workload), context.settings.interval
+    counts_from, interval = lists_count_from(context, workload), context.settings.list_interval
     listed = project.cache.by_id(workload_id) is not None
     if listed and outcome is Deleted.ACCEPTED:
         memory.recheck_from = now
@@ -139,7 +143,7 @@ async def announce_while_possible(context: Context, workload: Workload, who: Ide
     memory, now = context.store.memory(workload.key), asyncio.get_running_loop().time()
     pending = pending_creation(workload, memory)
     if pending is not None and (status.workload_id is None or memory.lost is None):
-        lasts = ANNOUNCED_FOR * context.settings.create_settle + context.settings.interval
+        lasts = ANNOUNCED_FOR * context.settings.uncertain_create_timeout + context.settings.list_interval
         memory.lost = pending, now + lasts
     if memory.lost is None:
         return workload

@@ -192,7 +192,7 @@ def _refuse_the_moved(workload: Workload, who: Identity, row: LiveWorkload, proj
 def made_by(context: Context, workload: Workload, row: LiveWorkload) -> Origin:
     """Who made a row with our slug, where no id is recorded."""
     memory = context.store.memory(workload.key)
-    record, lag = pending_creation(workload, memory), context.settings.create_settle
+    record, lag = pending_creation(workload, memory), context.settings.uncertain_create_timeout
     sent_at = memory.uncertain_since
     lately = sent_at is not None and asyncio.get_running_loop().time() - sent_at <= IN_TIME * lag
     return origin(record, row, lag=lag, sent_here=memory.posted and lately)

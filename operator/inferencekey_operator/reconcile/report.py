@@ -93,7 +93,7 @@ class Reports:
         """A refusal that lasts for a moment is no reason to write the status of each Workload of a project."""
         if project.refused_since is None or not settled(workload) or look_requested(workload):
             return
-        believed_from = project.refused_since + BELIEVED_AFTER * self._context.settings.interval
+        believed_from = project.refused_since + BELIEVED_AFTER * self._context.settings.list_interval
         left = believed_from - asyncio.get_running_loop().time()
         if left > 0:
             raise RequeueAfter(left)
@@ -146,13 +146,13 @@ class Reports:
         if isinstance(refused, ClusterError) or (refused and refused.reason is Reason.CONFIG_MAP_REFUSED):
             raise refused
         if refused is not None:
-            raise RequeueAfter(refused.retry_after or self._context.settings.interval)
+            raise RequeueAfter(refused.retry_after or self._context.settings.list_interval)
         declared, agreed = applied.observed.declared, workload.status.last_applied
         if live and applied.plan.sent and compare(declared, live, agreed).differences:
             raise RequeueAfter(0.0)  # somebody changed another field meanwhile
         if (lost := self._context.store.memory(workload.key).lost) is not None:
             left = lost[1] - asyncio.get_running_loop().time()
-            raise RequeueAfter(min(max(left, 0.1), self._context.settings.interval))  # a list may show a duplicate
+            raise RequeueAfter(min(max(left, 0.1), self._context.settings.list_interval))  # a list may show a duplicate
 
     def _told(self, applied: Applied, report: Report) -> list[EventMessage]:
         observed, plan, live = applied.observed, applied.plan, applied.live

@@ -109,7 +109,7 @@ def confirm_absence(context: Context, workload: Workload, project: Project) -> N
     if memory.absent_since is None and project.began >= needed:
         memory.absent_since = project.began
     if memory.absent_since is not None:
-        needed = memory.absent_since + max(CONFIRM_AFTER, 0.9 * context.settings.interval)
+        needed = memory.absent_since + max(CONFIRM_AFTER, 0.9 * context.settings.list_interval)
     if project.began < needed:
         memory.recheck_from = needed
         raise RequeueAfter(max(needed - now, 0.0) + 0.01)  # a timer may fire a moment early
@@ -123,7 +123,7 @@ def lists_count_from(context: Context, workload: Workload) -> float:
     written = context.store.memory(workload.key).written_at
     began = context.terms.of(workload.namespace).began
     last = began if written is None or written < began else written
-    return last + context.settings.create_settle
+    return last + context.settings.uncertain_create_timeout
 
 
 def newest_needed(memory: Memory) -> float:

@@ -1,7 +1,7 @@
 """What happens in a round: who does what, and which fault hits whom, out of a seed and a number.
 
 Pure. Decides how hard the faults come, and that none holds a call to the platform up for longer than the operator
-waits for a creation whose answer was lost: who is kept waiting longer than `--create-settle` was promised nothing.
+waits for a creation whose answer was lost: beyond `--uncertain-create-timeout`, nothing is promised.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ that runs and has renewed it since, and Kubernetes has collected what Workloads 
 and one for what that list leads to. Where the interval is shorter than the waits that are promised, these come on top:
 
 - a new leader creates nothing for the time that a call may take, for what the former one may have sent;
-- what may have been created without an answer is waited for (`--create-settle`);
+- what may have been created without an answer is waited for (`--uncertain-create-timeout`);
 - what went missing is believed after a second list, two seconds later;
 - a wait that grew while everything was broken: a look that Kubernetes refused, a watch, a readiness stream. It has
   doubled each time, so it is no longer than the trouble was, which lasts as long as the faults of a round.

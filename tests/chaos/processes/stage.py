@@ -33,7 +33,7 @@ CREATE_SETTLE = 4.0
 LEASE = 6.0
 OPTIONS = (
     f"--client-timeout={CLIENT_TIMEOUT}s",
-    f"--create-settle={CREATE_SETTLE}s",
+    f"--uncertain-create-timeout={CREATE_SETTLE}s",
     f"--deletion-grace={CREATE_SETTLE}s",
     f"--lease-duration={LEASE}s",
     f"--lease-namespace={permissions.NAMESPACE}",
@@ -129,7 +129,7 @@ class Stage:
     # -- the beginning -----------------------------------------------------------------------------------------
 
     def _operator(self, name: str) -> Child:
-        options = [f"--interval={self.interval}s", f"--shards={self.shards}", *OPTIONS]
+        options = [f"--list-interval={self.interval}s", f"--shards={self.shards}", *OPTIONS]
         return Child(name, OPERATOR, lambda: ["run", *options], self.folder / f"{name}.log")
 
     async def begin(self) -> Api:

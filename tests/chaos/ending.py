@@ -17,6 +17,7 @@ from chaos.world import PORT, World
 from inferencekey_operator.api.workload import RECONCILE_REQUESTED_AT
 from inferencekey_operator.cache.installations import QUIET
 from inferencekey_simulator.inventory import Row
+from unit.invariants import broken_rules
 
 CONVERGES = 900.0
 """Seconds in which everything is as declared, at the latest: some full rounds, and the longest wait of a retry."""
@@ -84,6 +85,8 @@ def _unsettled(world: World) -> Iterator[str]:
             yield f"{life.namespace}/{life.name} has a status of another generation"
         elif ready_of(life.body).get("status") == "True" and not _published(world, life):
             yield f"{life.namespace}/{life.name} is ready, and its endpoint's ConfigMap is not as it should be"
+        elif wrong := next(broken_rules(life.body["status"]), None):
+            yield f"{life.namespace}/{life.name} has a bad status: {wrong}"
         elif {"creation", "workloadId"} <= life.body["status"].keys() and not _blocked(life):
             yield f"{life.namespace}/{life.name} still looks for what came of a creation"
 

@@ -81,12 +81,15 @@ class Process:
     @staticmethod
     def of(task: asyncio.Task[Any]) -> Process | None:
         """Whose task it is."""
-        return _OWNERS.get(task)
+        loop = task.get_loop()
+        return loop.owners.get(task) if isinstance(loop, Loop) else None
 
     def owns(self, task: asyncio.Task[Any]) -> None:
         """The task ends with the process."""
         self._tasks[task] = None
-        _OWNERS[task] = self
+        loop = task.get_loop()
+        if isinstance(loop, Loop):
+            loop.owners[task] = self
         task.add_done_callback(lambda done: self._tasks.pop(done, None))
         if self.dead:
             task.cancel()
@@ -107,9 +110,6 @@ class Process:
         if self.dies_in < 0:
             self.kill()
         return not self.dead
-
-
-_OWNERS: WeakKeyDictionary[asyncio.Task[Any], Process] = WeakKeyDictionary()
 
 
 class _Socket:
@@ -252,6 +252,8 @@ class Loop(VirtualLoop):
         self._rng = rng
         self._servers: dict[Place, Factory] = {}
         self._moment, self._deliveries = 0.0, 0
+        self.owners: WeakKeyDictionary[asyncio.Task[Any], Process] = WeakKeyDictionary()
+        """Whose task each is; it goes with the loop."""
         self.set_task_factory(_task)
 
     def time(self) -> float:

@@ -13,8 +13,11 @@ from prometheus_client.samples import Sample
 
 
 def free_port() -> int:
-    """A port that is free now, and below those that the kernel takes for outgoing connections."""
-    for port in random.sample(range(20_000, 30_000), k=100):
+    """A port that is free now, and below those that the kernel takes for outgoing connections.
+
+    Some tests seed the common random numbers, and two processes must not draw the same port.
+    """
+    for port in random.SystemRandom().sample(range(20_000, 30_000), k=100):
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
     raise AssertionError("no free port among 100 tried")

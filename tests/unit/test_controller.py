@@ -16,10 +16,12 @@ from inferencekey_operator.api.keys import Key
 from inferencekey_operator.api.workload import FINALIZER, Workload
 from inferencekey_operator.cache.workloads import Store
 from inferencekey_operator.controller.controller import Controller
+from inferencekey_operator.election.leader import LeadershipLostError
 from inferencekey_operator.errors import PlatformFailure, Reason
 from inferencekey_operator.inferencekey.project import Project
 from inferencekey_operator.inferencekey.rate_limits import RateLimits
 from inferencekey_operator.reconcile.context import Context
+from inferencekey_operator.reconcile.ensure import Reconciler
 from unit.builders import PLATFORM, TOKEN, a_live, a_workload, agreed
 from unit.place import Place, a_place, body_of
 from unit.scripted_platform import ScriptedPlatform, now, row
@@ -81,6 +83,24 @@ async def test_the_failures_of_what_is_gone_are_forgotten() -> None:
     await asyncio.sleep(100)
 
     assert controller.queue.retry(key) < 2.0
+
+
+@virtual
+async def test_a_lease_that_was_late_for_a_moment_loses_no_reconcile() -> None:
+    """It is renewed and never changed hands, so nothing else would bring the Workload back before the resync."""
+    controller, _, workload = await with_a_world()
+    began: list[float] = []
+
+    async def ensure(_: Workload) -> None:
+        began.append(now())
+        if len(began) == 1:
+            raise LeadershipLostError("late")
+
+    controller._worker._reconciler = cast(Reconciler, SimpleNamespace(ensure=ensure))
+    controller.queue.start()
+    controller.queue.add(workload.key)
+    await asyncio.sleep(5.0)
+    assert len(began) == 2
 
 
 @virtual

@@ -127,6 +127,18 @@ async def test_who_gives_up_does_not_take_the_list_along() -> None:
     assert len(watcher.platform.calls) == 1
 
 
+@virtual
+async def test_who_waits_for_a_list_that_is_given_up_is_not_cancelled() -> None:
+    """A project that nobody uses any more drops its list; what still waits for it gets an error, and can go on."""
+    watcher = Watcher(ScriptedPlatform(row("a")))
+    waiting = asyncio.create_task(watcher.project.look())
+    await asyncio.sleep(0.05)
+    watcher.project.close()
+    await settled(waiting)
+
+    assert isinstance(waiting.exception(), PlatformFailure)
+
+
 @pytest.mark.parametrize(("takes", "pause"), [(0.1, 0.2), (1.0, 2.0), (3.0, 5.0)])
 def test_lists_on_demand_leave_room_between_them(takes: float, pause: float) -> None:
     """A burst of needs shares lists: they take half of the time, and nobody waits for over two seconds between them."""

@@ -39,7 +39,7 @@ class Platform:
 
     def __init__(self) -> None:
         self.present: dict[Key, Phase] = {}
-        self.refusal: Exception | None = None
+        self.refusal: BaseException | None = None
         self.opened: defaultdict[Key, list[float]] = defaultdict(list)
         self.open: defaultdict[Key, int] = defaultdict(int)
         self._listeners: defaultdict[Key, set[asyncio.Queue[Phase | None]]] = defaultdict(set)
@@ -187,6 +187,20 @@ async def test_what_may_idle_is_followed_for_a_while() -> None:
     await asyncio.sleep(1000)
 
     assert len(listener.platform.opened[A]) == 11
+
+
+@virtual
+async def test_what_may_idle_is_followed_from_when_it_has_a_place() -> None:
+    """Where many start at once, the wait for a place does not count."""
+    listener = Listener()
+    others = [Key("team-b", f"other-{number}") for number in range(STREAMS)]
+    listener.platform.present = dict.fromkeys([A, *others], SCHEDULING)
+    listener.follow(*others)
+    await settle()
+    listener.follow(A, at_most=TURN / 2)
+    await asyncio.sleep(TURN + 1.0)
+    assert len(listener.platform.opened[A]) == 1
+    assert listener.serving.phase(A) == Readiness(phase="scheduling")
 
 
 @virtual
@@ -437,6 +451,22 @@ async def test_an_outage_is_waited_out() -> None:
     await asyncio.sleep(8)
 
     assert 8 <= tries <= 14
+    assert listener.told == [(A, True)]
+
+
+@virtual
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), RuntimeError("unforeseen")], ids=repr)
+async def test_whatever_ends_a_stream_does_not_end_the_following(error: BaseException) -> None:
+    """Nothing else would bring it back before the next resync."""
+    listener = Listener()
+    listener.platform.present[A] = READY
+    listener.platform.refusal = error
+    listener.follow(A)
+    await settle()
+    assert listener.told == []
+
+    listener.platform.refusal = None
+    await asyncio.sleep(5.0)
     assert listener.told == [(A, True)]
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from inferencekey_operator.api.keys import Key
 from inferencekey_operator.api.status import Readiness
-from inferencekey_operator.errors import OperatorError
+from inferencekey_operator.errors import OperatorError, Reason
 from inferencekey_operator.inferencekey.connection import STREAMS
 from inferencekey_operator.inferencekey.readiness import Phase, follow
 from inferencekey_operator.kube.places import Places
@@ -137,8 +137,8 @@ class Serving:
 
     async def _watch(self, key: Key, *, once: bool, at_most: float | None) -> None:
         try:
-            async with asyncio.timeout(at_most):
-                await self._turns(key, once=once)
+            async with asyncio.timeout(None) as limit:
+                await self._turns(key, limit, once=once, at_most=at_most)
         except TimeoutError:
             log.debug("%s: looked at again in its time", key, extra=about(key))
         finally:
@@ -148,13 +148,19 @@ class Serving:
                 if at_most is not None:
                     self.look_later(key, self._open[key])
 
-    async def _turns(self, key: Key, *, once: bool) -> None:
+    async def _turns(self, key: Key, limit: asyncio.Timeout, *, once: bool, at_most: float | None) -> None:
         waits = 0
         while True:
+            await self._places.acquire(key.namespace)
+            if at_most is not None and limit.when() is None:
+                limit.reschedule(asyncio.get_running_loop().time() + at_most)
             try:
                 if await self._one_turn(key, once=once):
                     return
-            except OperatorError as error:
+            except Exception as error:
+                if not isinstance(error, OperatorError):
+                    log.exception("an unforeseen error in the readiness stream of %s; it is opened again", key)
+                    error = OperatorError(Reason.PLATFORM_ERROR, "The stream cannot be read.")
                 level = logging.DEBUG if waits else logging.INFO  # told once, not as often as it is asked again
                 fields = about(key, reason=error.reason)
                 log.log(level, "%s: the readiness stream tells nothing: %s", key, error, extra=fields)
@@ -164,13 +170,14 @@ class Serving:
                 waits += 1
 
     async def _one_turn(self, key: Key, *, once: bool) -> bool:
-        """True once there is nothing more to hear; False where others wanted the place."""
-        await self._places.acquire(key.namespace)
+        """With a place: true once there is nothing more to hear, false where others wanted it."""
         listening = asyncio.create_task(self._listen(key, self._watched.get(key), once=once))
         try:
             while not (await asyncio.wait({listening}, timeout=TURN))[0]:
                 if self._places.wanted:
                     return False
+            if listening.cancelled():  # by something below it, which gave up a call that was shared
+                raise OperatorError(Reason.PLATFORM_UNREACHABLE, "The stream was given up.")
             listening.result()
             return True
         finally:

@@ -88,6 +88,7 @@ class Worker:
             self._refused(key, error)
         except LeadershipLostError:
             result = "leadership_lost"
+            self._queue.retry(key)  # the Lease may be renewed a moment later, and then nothing else brings the key back
         metrics.RECONCILES.labels(result).inc()
 
     def _heed_what_came_meanwhile(self, key: Key) -> None:

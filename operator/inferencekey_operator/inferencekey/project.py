@@ -216,7 +216,11 @@ class Project:
         if self._flight is None:
             self._flight = asyncio.create_task(self._list(), name=f"list {self.slug}")
             self._flight.add_done_callback(_retrieve)
-        await asyncio.shield(self._flight)
+        flight = self._flight
+        await asyncio.wait({flight})
+        if flight.cancelled():  # the project was closed: whoever waits is not cancelled with it
+            raise PlatformFailure(Reason.PLATFORM_UNREACHABLE, "The list was given up. It is made again if needed.")
+        flight.result()
 
     def creation(self, slug: str) -> asyncio.Lock:
         """Held from the look to the POST: creations of one slug never overlap, whatever credentials they have."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from secrets import token_hex
 from typing import Any
@@ -443,6 +443,7 @@ def test_without_a_token_that_works_it_is_let_go(powerless: dict[str, tuple[Team
     (told,) = eventually(lambda: _told_in_default(team))
     assert (told["type"], told["reason"]) == ("Warning", "Orphaned")
     assert "series" not in told, "told again"
+    eventually(lambda: [each.reason for each in team.events(NAME) if workload["status"]["workloadId"] in each.note])
     assert workload["status"]["workloadId"] in told["note"]
     assert f"slug {NAME}" in told["note"]
     lasted = _moment(told["eventTime"]) - _moment(workload["metadata"]["deletionTimestamp"])
@@ -460,7 +461,10 @@ def test_a_token_that_comes_in_time_is_used(alone: Team) -> None:
     alone.platform.revoke(alone.token)
     alone.delete(NAME)
     eventually(lambda: _says(alone.workload(NAME), "Deleting"))
-    assert "deletion goes on" in alone.conditions(NAME)["Ready"]["message"]
+    message = alone.conditions(NAME)["Ready"]["message"]
+    until = _moment(alone.workload(NAME)["metadata"]["deletionTimestamp"]) + timedelta(seconds=GRACE)
+    assert f"waits for a usable token until {until:%Y-%m-%dT%H:%M:%SZ}" in message
+    assert "billed" in message
     alone.secret(**{TOKEN_KEY: alone.platform.mint(alone.name)})
     alone.until_gone(NAME)
     assert alone.slugs() == []
@@ -494,4 +498,4 @@ def test_away_when_they_went(crowd: Crowd, operator: Operator, metrics_port: int
 
 def _let_go_since_start(operator: Operator) -> int:
     """How many Workloads this process let go: those of the tests before may be among them."""
-    return operator.log().rpartition("in control of")[2].count("was let go without a token")
+    return operator.log().rpartition("in control of")[2].count("was released without a token")

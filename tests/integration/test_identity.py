@@ -161,7 +161,7 @@ def test_an_operator_that_moved_deletes_nothing(team: Team, operator: Operator, 
     team.delete(NAME)
     team.until_gone(NAME, within=120)
     moved.close()
-    assert "was let go without a token (IdentityChanged)" in moved.log()
+    assert "was released without a token (IdentityChanged)" in moved.log()
     assert str(pinned["workloadId"]) in moved.log()
     assert team.calls(since=since) == []
     assert team.slugs() == [NAME]

@@ -16,7 +16,7 @@ from inferencekey_operator.errors import Actor, Reason
 MOST_BYTES = 16 * 1024
 TYPES = {"Ready", "Reconciling", "Stalled", "Drifted", "Serving", "Suspended"}
 ONLY_TRUE = {"Reconciling", "Stalled", "Suspended"}
-SERVING_WORDS = {"Scheduling", "Provisioning", "Bootstrapping", "Ready", "Error", "Progressing", "Unknown"}
+SERVING_WORDS = {"Scheduling", "Provisioning", "Bootstrapping", "Ready", "Error", "Progressing", "Missing", "Unknown"}
 REASONS = set(map(str, Reason))
 CLASSES = set(map(str, DriftClass))
 IDENTITY = ("platformURL", "projectSlug", "workloadSlug")

@@ -50,7 +50,9 @@ class Events:
     warnings: list[str] = field(default_factory=list)
     of_namespaces: list[tuple[Reason, str]] = field(default_factory=list)
 
-    def workload(self, workload: Workload, reason: Reason, note: str, *, warning: bool = False) -> None:
+    def workload(
+        self, workload: Workload, reason: Reason, note: str, *, warning: bool = False, falls_back: bool = True
+    ) -> None:
         """An Event about a Workload."""
         self.of_workloads.append((reason, note))
         if warning:

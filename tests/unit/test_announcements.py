@@ -68,7 +68,14 @@ HELD = [
     (REST, CHANGED, FAIL, "Warning", "DriftDetected", "model, description changed on the platform"),
     (EDITED, a_live(description="ours"), WARN, "Warning", "PlanPending", "model declared and not applied"),
     (EDITED, a_live(description="ours"), DRY_RUN, "Normal", "PlanPending", "model declared and not applied"),
-    (EDITED, CHANGED, WARN, "Warning", "PlanPending", "model, description changed in the spec and on the platform"),
+    (
+        EDITED,
+        CHANGED,
+        WARN,
+        "Warning",
+        "PlanPending",
+        "Changed on the platform: description. Changed on both sides: model",
+    ),
     (REST, None, WARN, "Warning", "WorkloadMissing", "missing"),
     (REST, None, DRY_RUN, "Warning", "PlanPending", "missing"),
 ]

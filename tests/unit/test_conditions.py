@@ -289,7 +289,7 @@ def test_the_command_survives_the_longest_names(
         ),
         (
             "both",
-            f"Changed in the spec and on the platform: model, command. {KEEP} To apply the declaration: kubectl",
+            f"Changed on the platform: command. Changed on both sides: model. {KEEP} To apply the declaration: kubectl",
         ),
         ("missing", "Gone from the platform. To create it again: kubectl"),
         ("missing en masse", "Many workloads of this project vanished at once, so none is created again. Gone"),
@@ -444,7 +444,7 @@ def test_what_was_carried_out_is_no_drift_any_more() -> None:
 
     after = looked_at(workload, a_live(model_name="x"), RECONCILE)
 
-    assert after.status.to_wire()["drift"] == {"policy": "Reconcile"}
+    assert after.status.to_wire()["drift"] == {"policy": "Reconcile", "summary": "none"}
     assert words(after)["Drifted"] == ("False", "InSync")
 
 

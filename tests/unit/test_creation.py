@@ -103,10 +103,11 @@ async def test_the_record_comes_before_the_post() -> None:
 
 @virtual
 async def test_the_record_of_the_same_creation_is_not_written_again() -> None:
-    """It says the same; of another declaration it says something else."""
+    """It says the same; of another declaration it says something else. The policy in force is shown with the error."""
     replica = await Replica.ready()
     replica.platform.fails.extend([None, DOWN])
     assert (await replica.fails()).reason is Reason.PLATFORM_UNREACHABLE
+    assert replica.now.status.drift.policy == "Reconcile"
     record = replica.now.status.creation
     replica.did.clear()
 

@@ -114,7 +114,10 @@ class Drift:
     ] = None
     summary: Annotated[
         str | None,
-        Field(description="The fields that differ, as in `model, command`; of many, the first, and how many more."),
+        Field(
+            description="The fields that differ, as in `model, command`; of many, the first, and how many more; `none` "
+            "without a drift."
+        ),
     ] = None
     fields: Annotated[
         tuple[DriftField, ...],

@@ -34,7 +34,11 @@ _READY = '.status.conditions[?(@.type=="Ready")]'
 _COLUMNS = (
     ("Ready", f"{_READY}.status", "Whether it is served as declared, or as its drift policy allows."),
     ("Reason", f"{_READY}.reason", "Why, in one word; kubectl describe says more."),
-    ("Drifted", ".status.drift.summary", "The fields in which the spec and the platform differ."),
+    (
+        "Drifted",
+        ".status.drift.summary",
+        "The fields in which the spec and the platform differ; none, or empty if not compared yet.",
+    ),
     ("Policy", ".status.drift.policy", "The drift policy in force."),
     ("Backend", ".spec.backend", "The serving engine."),
     ("Model", ".spec.model", "The model, as declared."),

@@ -49,6 +49,8 @@ class EventRecord:
     reason: str
     note: str
     warning: bool
+    falls_back: bool = True
+    """Whether it is told about the Namespace where the object's namespace takes no Events any more."""
 
 
 @dataclass(slots=True)
@@ -68,7 +70,9 @@ class Recorder:
         self._told: OrderedDict[EventRecord, _Told] = OrderedDict()
         self._instance = f"{MANAGER}-{socket.gethostname()}"[:128]
 
-    def workload(self, workload: Workload, reason: str, note: str, *, warning: bool = False) -> None:
+    def workload(
+        self, workload: Workload, reason: str, note: str, *, warning: bool = False, falls_back: bool = True
+    ) -> None:
         """Something happened to a Workload."""
         self._take(
             EventRecord(
@@ -80,6 +84,7 @@ class Recorder:
                 reason,
                 note,
                 warning,
+                falls_back,
             ),
             workload.effective_slug,
         )
@@ -153,6 +158,8 @@ class Recorder:
         except ClusterError as error:
             if not error.terminating:
                 raise
+            if not occurrence.falls_back:
+                return
             note = f"{occurrence.kind} {occurrence.name}: {occurrence.note}"
             await self._create(
                 EventRecord(

@@ -1,4 +1,4 @@
-"""From what a look at a Workload found to its whole status.
+"""From what a reconcile found to the whole status of the Workload.
 
 Pure: the old status, a `Report` and the time go in; the wanted status comes out. Conditions follow kstatus, are
 written whole, and are stamped here and nowhere else. Nothing in a status changes while nothing happens.
@@ -35,7 +35,11 @@ MOST_SUMMARY_BYTES = 256
 MOST_NAMED = 8
 COLUMN = 48
 """Characters of the names in a column of `kubectl get`, which is as wide as the longest for all."""
+SIDE = 96
+"""Characters of the names that one side changed, where both changed something."""
 MOST_MESSAGE_BYTES = 1_024
+NO_DRIFT = "none"
+"""What `kubectl get` shows of a Workload that is as declared; it shows nothing where that is not known."""
 
 _PHASE_WORDS = {
     "scheduling": "Scheduling",
@@ -48,10 +52,11 @@ _PHASE_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one look at a Workload found.
+    """What a reconcile found.
 
-    `drift` is None where the look did not get as far as a comparison: what stands then stays. `changes` are fields
-    of `WorkloadStatus` by attribute name. `readiness` is what the platform last said of serving.
+    `drift` is None if nothing was compared: the former drift then stays, under `policy` if that is known. `changes` are
+    fields of `WorkloadStatus` by attribute name. `readiness` is what the platform last reported. `missing` says that
+    the workload is gone from the platform.
     """
 
     reason: Reason
@@ -61,20 +66,22 @@ class Report:
     drift_message: str = ""
     readiness: Readiness | None = None
     suspended: bool = False
+    missing: bool = False
+    policy: OnDrift | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
 
 
 def status(workload: Workload, report: Report, now: datetime) -> WorkloadStatus:
     """The whole status of `workload` after `report`; equal to the old one where nothing happened."""
     old = workload.status
-    drift = report.drift or old.drift
+    drift = report.drift or replace(old.drift, policy=report.policy or old.drift.policy)
     readiness = report.readiness or old.readiness
     wanted = [_ready(report), *_progress(report)]
     kept = _compared(old) if report.drift is None else None
     if kept is None:
         wanted.append(_drifted(report))
     if report.changes.get("workload_id") or old.workload_id:
-        wanted.append(_serving(readiness))
+        wanted.append(_GONE if report.missing else _serving(readiness))
     if report.suspended:
         wanted.append(("Suspended", "True", Reason.SUSPENDED, _suspension(workload)))
     return replace(
@@ -88,12 +95,12 @@ def status(workload: Workload, report: Report, now: datetime) -> WorkloadStatus:
 
 
 def failure(error: OperatorError) -> Report:
-    """The report of a look that an error ended."""
+    """The report of a reconcile that an error ended."""
     return Report(error.reason, error.message)
 
 
 def suspended(workload: Workload) -> Report:
-    """The report of a Workload that is not looked at: Ready stays True only while the declaration stays."""
+    """The report of a suspended Workload: Ready stays True only while the declaration stays."""
     ready = condition(workload.status, "Ready")
     if ready is not None and ready.status == "True" and not _moved(workload):
         known = Reason(ready.reason) if ready.reason in set(Reason) else Reason.READY
@@ -102,7 +109,10 @@ def suspended(workload: Workload) -> Report:
 
 
 def _suspension(workload: Workload) -> str:
-    return f"Suspended: nothing is called and nothing is written. To go on: {workload.command_to_set(suspend=False)}"
+    made = workload.status.workload_id
+    runs = f" {made} keeps running on the platform, and is billed." if made else ""
+    resume = workload.command_to_set(suspend=False)
+    return f"Suspended: the operator calls and writes nothing.{runs} To resume, run: {resume}"
 
 
 def _moved(workload: Workload) -> bool:
@@ -120,7 +130,7 @@ def verdict(workload: Workload, plan: Plan, live: LiveWorkload | None, readiness
     """Ready or not, and why, for a Workload that was compared with the platform."""
     if plan.held and not plan.ready and plan.reason is not None:
         reason = Reason.PLAN_STALE if plan.stale and plan.reason is Reason.PLAN_PENDING else plan.reason
-        return Report(reason, describe(workload, plan))
+        return Report(reason, describe(workload, plan), missing=plan.drift_class is DriftClass.MISSING)
     if plan.task_type_differs:
         return Report(Reason.TASK_TYPE_MISMATCH, _task_type_message(workload, plan))
     phase = readiness.phase
@@ -146,7 +156,7 @@ def drift_status(plan: Plan, policy: OnDrift, old: Drift, now: datetime) -> Drif
     if plan.perform:
         plan = _left_over(plan)
     if plan.step is None and not plan.differences:
-        return Drift(policy=policy)
+        return Drift(policy=policy, summary=NO_DRIFT)
     fields = _shown(plan.differences)
     return Drift(
         drift_class=plan.drift_class,
@@ -173,7 +183,7 @@ def describe(workload: Workload, plan: Plan) -> str:
         DriftClass.NOT_CREATED: "Not created yet.",
         DriftClass.MISSING: "Gone from the platform.",
         DriftClass.OUT_OF_BAND: f"Changed on the platform: {_summary(plan)}.",
-        DriftClass.BOTH: f"Changed in the spec and on the platform: {_summary(plan)}.",
+        DriftClass.BOTH: by_side(plan),
         DriftClass.SPEC_CHANGE: f"Declared but not applied: {_summary(plan)}.",
         None: "On the platform already, as declared.",
     }[plan.drift_class]
@@ -187,6 +197,24 @@ def describe(workload: Workload, plan: Plan) -> str:
         lead = "The approved plan is not this one. " + lead
     keep = " To keep the platform's values, put them in the spec." if plan.differences else ""
     return f"{lead}{what}{keep} {_verb(plan)}: {command}"
+
+
+def by_side(plan: Plan) -> str:
+    """Which side changed which fields."""
+    sides = {
+        DriftClass.OUT_OF_BAND: "Changed on the platform",
+        DriftClass.SPEC_CHANGE: "Changed in the spec",
+        DriftClass.BOTH: "Changed on both sides",
+    }
+    changed = {
+        words: tuple(difference for difference in plan.differences if difference.moved is side)
+        for side, words in sides.items()
+    }
+    return " ".join(
+        f"{words}: {_summary(replace(plan, differences=differences), SIDE)}."
+        for words, differences in changed.items()
+        if differences
+    )
 
 
 def _verb(plan: Plan) -> str:
@@ -310,9 +338,12 @@ def _compared(old: WorkloadStatus) -> Condition | None:
     return kept if kept is not None and kept.status != "Unknown" else None
 
 
+_GONE: _Wanted = ("Serving", "False", "Missing", "The workload is gone from the platform")
+
+
 def _serving(readiness: Readiness) -> _Wanted:
     if readiness.phase is None:
-        return ("Serving", "Unknown", "Unknown", "The platform has not said yet")
+        return ("Serving", "Unknown", "Unknown", "The platform has not reported readiness yet")
     reason = _PHASE_WORDS.get(readiness.phase, "Progressing")
     state: _State = "True" if readiness.phase == "ready" else "False"
     return ("Serving", state, reason, _progress_message(readiness) if state == "False" else "Serving")

@@ -13,7 +13,7 @@ from inferencekey_operator.api.status import DriftClass
 from inferencekey_operator.api.workload import OnDrift, Workload
 from inferencekey_operator.errors import Actor, Reason
 from inferencekey_operator.inferencekey.wire import LiveWorkload
-from inferencekey_operator.plan.conditions import Report, condition, summary
+from inferencekey_operator.plan.conditions import Report, by_side, condition, summary
 from inferencekey_operator.plan.plan import Create, Plan, Update
 
 
@@ -37,7 +37,6 @@ class EventMessage(NamedTuple):
 
 _MOVED = {
     DriftClass.OUT_OF_BAND: "changed on the platform",
-    DriftClass.BOTH: "changed in the spec and on the platform",
     DriftClass.SPEC_CHANGE: "declared and not applied",
 }
 
@@ -109,7 +108,10 @@ def _held(workload: Workload, report: Report, plan: Plan, policy: OnDrift | None
     same = (before.drift_class, before.plan_id, before.policy) == (now.drift_class, now.plan_id, now.policy)
     if not plan.held or same or plan.reason is None:
         return []
-    what = f"{summary(plan)} {_MOVED[plan.drift_class]}" if plan.drift_class in _MOVED else summary(plan)
+    if plan.drift_class is DriftClass.BOTH:
+        what = by_side(plan).rstrip(".")
+    else:
+        what = f"{summary(plan)} {_MOVED[plan.drift_class]}" if plan.drift_class in _MOVED else summary(plan)
     reason = Reason.DRIFT_DETECTED if plan.reason is Reason.READY else plan.reason
     return [EventMessage(reason, f"{what}; plan {plan.plan_id} held by {policy}", plan.warn)]
 

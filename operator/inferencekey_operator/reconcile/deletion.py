@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 
 from inferencekey_operator.api.keys import Key
 from inferencekey_operator.api.workload import Workload, stays
@@ -83,7 +84,9 @@ class Deletion:
 
     async def report_failure(self, workload: Workload, error: OperatorError) -> None:
         """Say why a deletion is not over yet."""
-        message = f"The deletion goes on: {with_remedy(workload, error).message}"
+        await self._report(workload, error, f"The deletion goes on: {with_remedy(workload, error).message}")
+
+    async def _report(self, workload: Workload, error: OperatorError, message: str) -> None:
         actor = error.reason.actor
         reason = error.reason if actor is Actor.PLATFORM or error.reason is Reason.MASS_MISSING else Reason.DELETING
         report = conditions.failure(OperatorError(reason, message))
@@ -246,11 +249,22 @@ class Deletion:
         """No token that works: wait for one, but not for ever. Troubles of the platform's are waited out."""
         left = self._grace_left(workload)
         if left > 0:
-            await self.report_failure(workload, error)
+            await self._report(workload, error, self._waits_for_a_token(workload, error))
             # The next try asks anew: what the platform once said of a token must not decide a deletion.
             self._context.store.memory(workload.key).seen = asyncio.get_running_loop().time()
             raise RequeueAfter(min(left, 10.0))
         await self._abandon(workload, error)
+
+    def _waits_for_a_token(self, workload: Workload, error: OperatorError) -> str:
+        """Until when, by the API server's clock; later if this process saw the deletion later."""
+        grace = timedelta(seconds=self._context.settings.deletion_grace)
+        until = (
+            f"until {workload.deletion_timestamp + grace:%Y-%m-%dT%H:%M:%SZ} " if workload.deletion_timestamp else ""
+        )
+        return (
+            f"The deletion goes on, and waits for a usable token {until}or longer. Then this Workload is released, and "
+            f"what it created stays on the platform and is billed. {with_remedy(workload, error).message}"
+        )
 
     def _grace_left(self, workload: Workload) -> float:
         """Seconds, from when this process first saw the deletion: its clock is only compared with itself."""
@@ -264,13 +278,18 @@ class Deletion:
             f", duplicate {duplicate_of(self._context, workload)}" if duplicate_of(self._context, workload) else ""
         )
         note = (
-            f"Workload {workload.namespace}/{workload.name} was let go without a token ({error.reason}). What it made "
-            f"may still run and be billed: id {status.workload_id or 'unknown'}, "
+            f"Workload {workload.namespace}/{workload.name} was released without a token ({error.reason}). What it "
+            f"created may still run and be billed: id {status.workload_id or 'unknown'}, "
             f"slug {status.workload_slug or workload.effective_slug}, project {status.project_slug or 'unknown'}"
             f"{duplicate}. Delete it in the dashboard."
         )
         if self._first_said(workload, note, orphan=True):
             self._context.recorder.namespace(workload.namespace, Reason.ORPHANED, note)
+            left = status.workload_id or status.workload_slug or workload.effective_slug
+            here = (
+                f"Released without a token ({error.reason}): {left} may still run on the platform, and is billed then"
+            )
+            self._context.recorder.workload(workload, Reason.ORPHANED, here, warning=True, falls_back=False)
         await self._release(workload)
 
     async def _release_the_unmade(self, workload: Workload) -> None:

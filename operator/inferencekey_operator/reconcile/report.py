@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from inferencekey_operator.api.status import AppliedField, Readiness
 from inferencekey_operator.api.workload import Workload, stays
-from inferencekey_operator.errors import Actor, OperatorError, PlatformFailure, Reason
+from inferencekey_operator.errors import Actor, ConfigurationError, OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.project import Project
 from inferencekey_operator.inferencekey.readiness import Phase
 from inferencekey_operator.inferencekey.wire import LiveWorkload
@@ -27,7 +28,7 @@ from inferencekey_operator.reconcile import drift_metrics
 from inferencekey_operator.reconcile.apply import Applied
 from inferencekey_operator.reconcile.context import Context, RequeueAfter
 from inferencekey_operator.reconcile.creation import taken_back
-from inferencekey_operator.reconcile.observe import Observed, settled
+from inferencekey_operator.reconcile.observe import Observed, drift_policy, settled
 from inferencekey_operator.reconcile.safeguards import Safeguards, look_requested
 
 BELIEVED_AFTER = 2.0
@@ -102,6 +103,8 @@ class Reports:
         self, workload: Workload, report: Report, told: list[EventMessage] | None = None
     ) -> None:
         """Write a status that says why nothing is done, and take back the record of what was refused."""
+        with suppress(ConfigurationError):
+            report = replace(report, policy=drift_policy(self._context, workload))
         gone = taken_back(self._context, workload, report.reason)
         bare = self._context.store.memory(workload.key).bare
         workload = await self._context.reporter.report(workload, replace(report, changes=gone), told or [])

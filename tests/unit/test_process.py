@@ -83,6 +83,49 @@ async def test_credentials_that_are_none_end_the_start(tmp_path: Path, user: str
     assert "hunter2" not in log
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "{} does not exist"),
+        ("", "{} is not a kubeconfig"),
+        ("just words", "{} is not a kubeconfig"),
+        ("{", "{} is not a kubeconfig: it is not YAML"),
+        ("clusters: 5", "{} is not a kubeconfig"),
+        (
+            (KUBECONFIG % ("https://127.0.0.1:1", "{}")).replace("user: a}", "user: b}"),
+            'the context "a" of {} names "b", which is not in its users',
+        ),
+    ],
+)
+async def test_a_kubeconfig_that_is_none_ends_the_start(tmp_path: Path, content: str | None, said: str) -> None:
+    """With 1, and its name."""
+    file = tmp_path / "other"
+    if content is not None:
+        file.write_text(content)
+    code, log = await ended(tmp_path, KUBECONFIG=str(file))
+    assert code == 1
+    assert f"no usable kubeconfig: {said.format(file)}. Set KUBECONFIG, or run in a cluster." in log.splitlines()[-1]
+    assert len(log.splitlines()) == 2
+
+
+async def test_the_first_lines_say_what_runs_where(tmp_path: Path) -> None:
+    """Version, API server, context, platform, namespaces, policy and interval."""
+    answers = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+    async with raw_server(sends(answers)) as server:
+        process = await started(tmp_path, server.url, INFERENCEKEY_OPERATOR_NAMESPACE="a,b")
+        assert process.stderr is not None
+        async with asyncio.timeout(60):
+            first = [(await process.stderr.readline()).decode().strip().partition("INFO    ")[2] for _ in range(3)]
+        process.kill()
+        await process.wait()
+    assert first[0].startswith("inferencekey-operator 0")
+    assert first[1] == f'API server: {server.url}, by the kubeconfig {tmp_path / "kubeconfig"}, context "a"'
+    assert first[2] == (
+        "platform: https://api.inferencekey.com; namespaces: a, b; drift policy: Reconcile; a list of each project "
+        "every 30 s"
+    )
+
+
 async def test_an_api_server_of_ipv6_is_not_behind_the_proxy_of_the_chart(tmp_path: Path) -> None:
     """In the words that the chart sets. Its proxy hears of it only where it is not excepted, and is quoted then."""
     async with raw_server(sends(REFUSAL)) as proxy:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from functools import partial
+from importlib.metadata import version
 from typing import Any, TypeVar
 
 import aiohttp
@@ -85,7 +86,9 @@ async def serve(settings: Settings) -> int:
 async def _serve(
     settings: Settings, egress: Egress, stop: asyncio.Event, stack: AsyncExitStack, *, starting_over: bool
 ) -> None:
+    log.info("inferencekey-operator %s starts", version("inferencekey-operator"))
     cluster = await _unless_stopped(_connect(stack, egress.proxies), stop)
+    _introduce(settings, cluster)
     parts = wire(settings, cluster, egress=egress, starting_over=starting_over)
     stack.push_async_callback(parts.platforms.close)
     await _serve_probes(settings, parts, stack)
@@ -103,6 +106,18 @@ async def _serve(
             _collect_garbage_calmly()
             parts.leadership.start()
             await _work(settings, cluster, parts, stop)
+
+
+def _introduce(settings: Settings, cluster: Cluster) -> None:
+    """What a person checks first when something is not as expected."""
+    log.info("API server: %s, by %s", cluster.authentication.login.configuration.host, cluster.authentication.origin)
+    log.info(
+        "platform: %s; namespaces: %s; drift policy: %s; a list of each project every %g s",
+        settings.base_url,
+        ", ".join(settings.namespace) or "all",
+        settings.on_drift,
+        settings.list_interval,
+    )
 
 
 def _egress() -> Egress:

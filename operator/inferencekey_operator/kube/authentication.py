@@ -51,6 +51,12 @@ class Authentication:
         return f"{self._refused}{f'; {self._failed}' if self._failed else ''}"
 
     @property
+    def origin(self) -> str:
+        """Where the credentials come from, and the kubeconfig's context."""
+        context = getattr(self._source, "context", None)
+        return f"{self._source or 'this process'}" + (f', context "{context}"' if context else "")
+
+    @property
     def login(self) -> Login:
         """The newest."""
         return self._login

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+import yaml
 
 from inferencekey_operator.kube import execplugin
 from inferencekey_operator.kube.official import client, config, incluster_config, kube_config, rest
@@ -97,6 +99,11 @@ class Kubeconfig:
     def __str__(self) -> str:
         return f"the kubeconfig {self._paths}"
 
+    @property
+    def context(self) -> str | None:
+        """The context in use; None before the first login."""
+        return self._context
+
     def stamps(self) -> Stamps:
         """Of the kubeconfig, and of each file that it names."""
         return stamps(self._read)
@@ -110,9 +117,8 @@ class Kubeconfig:
 
     async def _login(self) -> Login:
         files = stamps(self._files)
+        _refuse_what_is_none(self._files)
         merged = kube_config.KubeConfigMerger(self._paths)  # type: ignore[no-untyped-call]
-        if merged.config is None:
-            raise config.ConfigException(f"there is no {self._paths}")
         loader = _Loader(merged.config, active_context=self._context)
         self._context = loader.current_context["name"]
         named = list(loader.files())
@@ -123,6 +129,47 @@ class Kubeconfig:
             return Login.of(configuration, files, loader.expires_at)
         finally:
             kube_config._cleanup_temp_files()  # type: ignore[no-untyped-call]  # keys, which are in memory by now
+
+
+def _refuse_what_is_none(files: Sequence[str]) -> None:
+    """As kubectl does, read those files that exist. Raises ConfigException where they are no kubeconfig."""
+    there = [file for file in files if os.path.exists(file)]
+    if not there:
+        raise config.ConfigException(f"{', '.join(files)} does not exist")
+    documents = [_document(file) for file in there]
+    current = next((each["current-context"] for each in documents if each.get("current-context")), None)
+    contexts = [
+        context for each in documents for name, context in _named(each, "contexts", "context") if name == current
+    ]
+    for kind in ("cluster", "user"):
+        known = {name for each in documents for name, _ in _named(each, f"{kind}s", kind)}
+        for wanted in [context.get(kind) for context in contexts]:
+            if wanted is not None and wanted not in known:
+                raise config.ConfigException(
+                    f'the context "{current}" of {", ".join(there)} names "{wanted}", which is not in its {kind}s'
+                )
+
+
+def _document(file: str) -> dict[str, Any]:
+    try:
+        with open(file, encoding="utf-8") as stream:
+            document = yaml.safe_load(stream)
+    except OSError as error:
+        raise config.ConfigException(f"{file} cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise config.ConfigException(f"{file} is not a kubeconfig: it is not YAML") from None
+    lists = ("clusters", "users", "contexts")
+    if not isinstance(document, dict) or any(not isinstance(document.get(kind) or [], list) for kind in lists):
+        raise config.ConfigException(f"{file} is not a kubeconfig")
+    return document
+
+
+def _named(document: Mapping[str, Any], entries: str, kind: str) -> Iterator[tuple[Any, Mapping[str, Any]]]:
+    """The named parts of a kubeconfig, as far as they have the right form; the official client judges the others."""
+    for entry in document.get(entries) or ():
+        if isinstance(entry, dict):
+            part = entry.get(kind)
+            yield entry.get("name"), part if isinstance(part, dict) else {}
 
 
 class _Loader(kube_config.KubeConfigLoader):

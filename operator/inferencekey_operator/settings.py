@@ -94,8 +94,8 @@ def url(text: str) -> str:
 
 def name(text: str) -> str:
     """The name of a namespace or a Secret."""
-    if not text.strip():
-        raise argparse.ArgumentTypeError("must not be empty")
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", text.strip()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a name: use lower-case letters, digits, - and .")
     return text.strip()
 
 

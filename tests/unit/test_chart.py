@@ -135,6 +135,13 @@ def test_an_admission_policy_is_refused_where_it_cannot_be(helm: Helm) -> None:
         ("image.digest=latest", "digest"),
         ("platform.baseURL=api.inferencekey.com", "baseURL"),
         ("secretNames=null", "secretNames"),
+        ("listInterval=null", "listInterval"),
+        ("metrics.port=null", "port"),
+        ("listInterval=0s", "listInterval"),
+        ("clientTimeout=0.0m", "clientTimeout"),
+        ("replicas=0", "replicas"),
+        ("nameOverride=Foo_Bar", "nameOverride"),
+        (f"fullnameOverride={56 * 'x'}", "fullnameOverride"),
         ("secretNames[0]=In_Valid", "secretNames"),
         ("logLevel=loud", "logLevel"),
     ],
@@ -146,6 +153,13 @@ def test_a_typo_is_refused(helm: Helm, given: str, said: str) -> None:
     assert said in str(refused.value)
 
 
+def test_the_longest_release_has_names_that_kubernetes_takes(helm: Helm) -> None:
+    """Helm allows releases of 53 characters; a Service's name has 63 at most."""
+    release = 53 * "r"
+    (service,) = of_kind(documents(helm.template(release=release)), "Service")
+    assert len(service["metadata"]["name"]) <= 63
+
+
 def test_two_ca_bundles_are_refused(helm: Helm) -> None:
     """Which one would count could not be told."""
     with pytest.raises(HelmFailedError, match=r"caBundle\.configMap and caBundle\.secret exclude each other"):
@@ -153,7 +167,7 @@ def test_two_ca_bundles_are_refused(helm: Helm) -> None:
 
 
 def test_the_schema_has_the_keys_of_the_values_and_no_others() -> None:
-    """Level by level, and every level refuses what it does not know."""
+    """Level by level, and every level refuses what it does not know, and what is null: Helm takes that out."""
     schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
     schema["properties"].pop("global")  # what a parent chart hands down
     _same_keys(schema, values_page.defaults(), "")
@@ -161,7 +175,7 @@ def test_the_schema_has_the_keys_of_the_values_and_no_others() -> None:
 
 def _same_keys(schema: Json, values: Json, path: str) -> None:
     assert schema["additionalProperties"] is False, path
-    assert set(schema["properties"]) == set(values), path
+    assert set(schema["properties"]) == set(schema["required"]) == set(values), path
     for key, inner in schema["properties"].items():
         if "properties" in inner:
             _same_keys(inner, values[key], f"{path}.{key}")

@@ -200,6 +200,8 @@ BAD = [
     ("on-drift", "Panic"),
     ("namespace", ""),
     ("secret-name", " "),
+    ("secret-name", "A_B"),
+    ("namespace", "-a"),
     ("allow-base-url", "eu.example.com"),
     ("allow-base-url", "ftp://eu.example.com"),
     ("allow-base-url", "https://eu.example.com:port"),

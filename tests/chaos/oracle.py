@@ -182,6 +182,7 @@ class Oracle:
     def _may_delete(self, life: Life, body: Body, row: Row) -> bool:
         policy, recorded = body["spec"].get("deletionPolicy"), body["status"].get("workloadId")
         vanished = life.gone_at is not None and bool(life.hands & {"finalizer", "etcd"})
+        vanished |= life.gone_at is not None and not body["metadata"].get("finalizers")  # it did not get one in time
         if not ("deletionTimestamp" in body["metadata"] or vanished) or policy == "Orphan":
             return False
         if recorded not in (row.id, None) or (recorded is None and not on_record(body) and not life.hands):

@@ -632,6 +632,23 @@ def test_two_installations_do_not_fight_over_a_duplicate() -> None:
     assert slugs(played(scene)) == ["alpha"]
 
 
+def test_what_one_token_made_is_known_to_the_next_of_its_project() -> None:
+    """Two namespaces with tokens of their own; the list of the second is older than what the first made and left."""
+
+    async def scene(world: World) -> None:
+        fault(world, "delay", "create", seconds=3.0)
+        first = declare(world, deletionPolicy="Orphan")
+        await asked(world, "create")
+        second = declare(world, namespace="team-b")
+        await until(world, lambda: ready(second) == "SlugConflict")
+        await until(world, lambda: "workloadId" in first.body["status"])
+        world.objects.delete(world.name(first))
+        await until(world, lambda: "workloadId" in second.body["status"])
+
+    world = played(scene)
+    assert (slugs(world), posts(world)) == (["alpha"], 1)
+
+
 def test_the_readiness_of_a_former_workload_says_nothing_of_another() -> None:
     """Someone deletes the workload and makes another one with its slug, which is adopted: Ready waits for an answer."""
 

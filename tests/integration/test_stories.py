@@ -204,5 +204,5 @@ def test_a_finalizer_that_is_removed_by_hand(team: Team, scrape: Scrape) -> None
     eventually(lambda: team.slugs() == [])
     assert _deletions(team, workload_id)[-1] == 204
     assert scrape.value("inferencekey_vanished_total") == before + 1
-    notes = eventually(lambda: [event.note for event in team.events(NAME) if "its finalizer was removed" in event.note])
+    notes = eventually(lambda: [event.note for event in team.events(NAME) if "it had no finalizer" in event.note])
     assert workload_id in notes[0]

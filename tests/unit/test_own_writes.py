@@ -103,6 +103,15 @@ def test_how_long_a_list_may_lack_them() -> None:
     assert not OwnWrites(LAG).pending(0.0)
 
 
+@pytest.mark.parametrize(("was", "row"), [(None, A), (OLD, NEW), (A, None)])
+def test_when_a_slug_was_written(was: LiveWorkload | None, row: LiveWorkload | None) -> None:
+    """Whatever became of its workload; for as long as the write is kept."""
+    writes = after(was, row)
+    assert (writes.of_slug("a"), writes.of_slug("b")) == (100.0, float("-inf"))
+    shown(writes, 100.0 + LAG + KEPT)
+    assert writes.of_slug("a") == float("-inf")
+
+
 def test_what_cannot_matter_any_more_is_forgotten() -> None:
     """Beyond the lag and the longest that a list may take."""
     writes = after(None, A)

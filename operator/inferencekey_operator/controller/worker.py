@@ -169,5 +169,7 @@ class Worker:
         duplicate = memory.duplicate or workload.status.duplicate_workload_id
         made = workload.status.workload_id or memory.made
         what = (duplicate if stays(workload) else made) or f"what may have been created as {workload.effective_slug}"
-        note = f"Disappeared without being released: its finalizer was removed. The operator now deletes {what}"
+        note = (
+            f"Disappeared without being released: it had no finalizer any more, or not yet. The operator deletes {what}"
+        )
         self._context.recorder.workload(workload, Reason.DELETING, note, warning=True)

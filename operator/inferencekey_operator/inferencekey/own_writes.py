@@ -38,6 +38,7 @@ class OwnWrites:
     def __init__(self, lag: float) -> None:
         self._lag = lag
         self._writes: dict[str, _Write] = {}
+        self._slugs: dict[str, float] = {}
 
     def wrote(self, workload_id: str, row: LiveWorkload | None, at: float, *, before: LiveWorkload | None) -> None:
         """The platform answered a write at `at`: the workload, which was `before`, is `row` now; None is deleted."""
@@ -45,6 +46,11 @@ class OwnWrites:
         former = known.superseded if known is not None and at < known.at + self._lag else ()
         superseded = former if before is None else (*former, before)
         self._writes[workload_id] = _Write(at, row, superseded, row if _moved_on(before, row) else None)
+        self._slugs |= {each.slug: at for each in (before, row) if each is not None}
+
+    def of_slug(self, slug: str) -> float:
+        """When the last write to a workload of this slug was answered; minus infinity where none is remembered."""
+        return self._slugs.get(slug, float("-inf"))
 
     def pending(self, began: float) -> bool:
         """Whether a list that began at `began` may lack any of them."""
@@ -53,6 +59,7 @@ class OwnWrites:
     def lay_over(self, rows: dict[str, LiveWorkload], began: float) -> None:
         """Correct the rows, by id, of a list that began at `began`."""
         self._note_what_was_answered(rows)
+        remembered = len(self._writes)
         for workload_id, write in self._recent(began):
             listed = rows.get(workload_id)
             if write.row is None:
@@ -62,6 +69,8 @@ class OwnWrites:
             elif listed != write.row:
                 superseded = (*write.superseded, write.row)
                 self._writes[workload_id] = replace(write, row=listed, superseded=superseded)
+        if len(self._writes) < remembered:
+            self._slugs = {slug: at for slug, at in self._slugs.items() if began < at + self._lag + KEPT}
 
     def restated(self, row: LiveWorkload) -> bool:
         """Whether `row` is what the platform itself made of our last update, since no list showed that as answered."""

@@ -222,6 +222,12 @@ class Project:
             raise PlatformFailure(Reason.PLATFORM_UNREACHABLE, "The list was given up. It is made again if needed.")
         flight.result()
 
+    def written_at(self, slug: str) -> float:
+        """When a write to a workload of this slug was last answered, whatever credential it was sent with: the lists of
+        the others may be older.
+        """
+        return self._shared.writes.of_slug(slug)
+
     def creation(self, slug: str) -> asyncio.Lock:
         """Held from the look to the POST: creations of one slug never overlap, whatever credentials they have."""
         return self._shared.creating.setdefault(slug, asyncio.Lock())

@@ -60,7 +60,9 @@ class Applier:
         """Under the slug's lock: look once more, decide once more, send."""
         context, project = self._context, before.project
         settled_at = wait_for_the_uncertain(context, workload)
-        await project.look(max(context.store.memory(workload.key).seen, project.uncertain_since, settled_at))
+        slug_written_at = project.written_at(before.identity.slug)
+        seen = context.store.memory(workload.key).seen
+        await project.look(max(seen, project.uncertain_since, settled_at, slug_written_at))
         refuse_rivals(context, workload, before.identity)
         live, whose = find(context, workload, before.identity, project)
         observed = replace(before, live=live, origin=whose)

@@ -64,7 +64,7 @@ def test_white_space_around_a_value_is_no_part_of_it() -> None:
     """A file that ends with a line break is the usual way to get one."""
     secret = {key: f" {value}\n" for key, value in (SECRET | {"INFERENCEKEY_BASE_URL": PLATFORM}).items()}
 
-    assert credential(a_workload(), secret, ALLOWED) == Credential(TOKEN, "prod", PLATFORM)
+    assert credential(a_workload(), secret, ALLOWED) == Credential(TOKEN, "prod", PLATFORM, names_platform=True)
 
 
 OTHER_SECRET = {"token_secret_ref": TokenSecretRef(name="another")}
@@ -105,7 +105,7 @@ def test_what_stands_in_the_way(
     command = (
         "kubectl "
         if reason not in (Reason.SECRET_NOT_ALLOWED, Reason.BASE_URL_NOT_ALLOWED)
-        else "operator with --"
+        else "--allow-base-url https://evil.example. "
         if reason is Reason.BASE_URL_NOT_ALLOWED
         else "start the operator with --"
     )
@@ -209,11 +209,16 @@ def test_a_platform_that_is_allowed(stated: str, used: str) -> None:
     ],
 )
 def test_a_platform_that_is_not_allowed(stated: str) -> None:
-    """Never a silent fallback to the operator's own: the token may be another platform's."""
+    """Never a silent fallback to the operator's own: the token may be another platform's. Both are shown, unless what
+    the Secret says is none: it may hold a password.
+    """
     error = refusal(SECRET | {"INFERENCEKEY_BASE_URL": stated})
 
     assert error.reason is Reason.BASE_URL_NOT_ALLOWED
-    assert "evil" not in error.message
+    assert error.message.startswith(f"This operator calls {PLATFORM}, and key INFERENCEKEY_BASE_URL of Secret")
+    assert (f"names {stated}," in error.message) is (f"--allow-base-url {stated}." in error.message)
+    assert ("@" in error.message, "?" in error.message, "#" in error.message) == (False, False, False)
+    assert "password" not in error.message
 
 
 @pytest.mark.parametrize(
@@ -262,6 +267,12 @@ def test_what_was_used_first_is_pinned() -> None:
             {},
             Credential(TOKEN, "prod", "https://eu.inferencekey.com"),
             f"platform was {PLATFORM}, is https://eu",
+            f"start it with INFERENCEKEY_BASE_URL={PLATFORM}. If both are right",
+        ),
+        (
+            {},
+            Credential(TOKEN, "prod", "https://eu.inferencekey.com", names_platform=True),
+            f"platform was {PLATFORM}, is https://eu",
             f'INFERENCEKEY_BASE_URL":"{PLATFORM}"',
         ),
         ({"slug": "bot"}, HERE, "slug was support-bot, is bot", ""),
@@ -279,7 +290,7 @@ def test_an_identity_that_moved(spec: dict[str, Any], place: Credential, said: s
     assert caught.value.reason is Reason.IDENTITY_CHANGED
     assert caught.value.reason.actor is Actor.PERSON
     assert caught.value.message.count(" was ") == 2
-    assert "kubectl delete ikw/support-bot -n team-a" in caught.value.message
+    assert caught.value.message.endswith("delete this one: kubectl delete ikw/support-bot -n team-a"), "the last resort"
     assert way_back in caught.value.message
     assert ("kubectl patch secret" in caught.value.message) is bool(way_back), "what a spec says cannot be taken back"
 
@@ -506,5 +517,6 @@ def test_a_command_that_repeats_what_others_wrote_runs_nothing_else() -> None:
     with pytest.raises(ConfigurationError) as caught:
         identity(workload, credential(workload, SECRET, ALLOWED))
 
-    words = shlex.split(caught.value.message[caught.value.message.index("kubectl patch") :])
+    command = caught.value.message.partition("kubectl patch")[2].partition(" To move for good")[0]
+    words = shlex.split(command.removesuffix("."))
     assert json.loads(words[-1]) == {"stringData": {"INFERENCEKEY_PROJECT": evil}}

@@ -40,6 +40,8 @@ _MOST_QUOTED = 64
 """Characters of a value in a message."""
 _MOST_QUOTED_BYTES = 96
 """Bytes of it in UTF-8: the command at the end of the message must keep its place."""
+_MOST_URL = 253
+"""Characters of an address in a message."""
 _MOST_READ = 4_096
 """Characters of a value that are searched for a token: more than `excerpt` reads."""
 
@@ -57,6 +59,8 @@ class Credential:
     token: str = field(repr=False)
     project: str
     base_url: str
+    names_platform: bool = False
+    """Whether the Secret names the platform; else it is the operator's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,7 @@ def credential(workload: Workload, secret: Mapping[str, str] | None, allowed: Al
             + ("" if workload.spec.project else f" --from-literal={PROJECT_KEY}='<project slug>'"),
         )
     token, base_url = _token(workload, secret), _base_url(workload, secret, allowed)
-    return Credential(token, _project(workload, secret), base_url)
+    return Credential(token, _project(workload, secret), base_url, bool(secret.get(BASE_URL_KEY, "").strip()))
 
 
 def identity(workload: Workload, credential: Credential) -> Identity:
@@ -111,18 +115,26 @@ def identity(workload: Workload, credential: Credential) -> Identity:
     ]
     raise ConfigurationError(
         Reason.IDENTITY_CHANGED,
-        f"The identity of a workload cannot change: {'; '.join(moved)}. Nothing was called. Declare a new Workload for "
-        f"the new place and delete this one (kubectl delete {workload.argument}){_way_back(workload, pinned, current)}",
+        f"The identity of a workload cannot change: {'; '.join(moved)}. Nothing was called. "
+        f"{_way_back(workload, credential, pinned, current)}To move for good, declare a new Workload for the new "
+        f"place, and delete this one: kubectl delete {workload.argument}",
     )
 
 
-def _way_back(workload: Workload, pinned: Identity, current: Identity) -> str:
-    """What sets it back, where the Secret can: what the spec says of an identity cannot be changed any more."""
+def _way_back(workload: Workload, credential: Credential, pinned: Identity, current: Identity) -> str:
+    """What sets it back, and whose setting that is: what the spec says of an identity cannot be changed any more."""
+    if pinned.platform_url != current.platform_url and not credential.names_platform:
+        return (
+            f"This operator calls {current.platform_url}, because its INFERENCEKEY_BASE_URL says so. If that is wrong, "
+            f"start it with INFERENCEKEY_BASE_URL={pinned.platform_url}. If both are right, start it with "
+            f"--allow-base-url {pinned.platform_url}, and name the platform in the Secret: "
+            f"{_patch(workload, BASE_URL_KEY, pinned.platform_url)}. "
+        )
     if pinned.platform_url != current.platform_url:
-        return f", or set it back: {_patch(workload, BASE_URL_KEY, pinned.platform_url)}"
+        return f"To set the Secret back, run: {_patch(workload, BASE_URL_KEY, pinned.platform_url)}. "
     if pinned.project != current.project and not workload.spec.project:
-        return f", or set it back: {_patch(workload, PROJECT_KEY, pinned.project)}"
-    return "."
+        return f"To set the Secret back, run: {_patch(workload, PROJECT_KEY, pinned.project)}. "
+    return ""
 
 
 def pinned_identity(workload: Workload) -> Identity | None:
@@ -227,11 +239,13 @@ def _base_url(workload: Workload, secret: Mapping[str, str], allowed: Allowed) -
     if wanted and wanted in {own, *map(origin, allowed.base_urls)}:
         return wanted
     ref = workload.spec.token_secret_ref
+    known = re.fullmatch(r"https?://[^/\s]+(/[^\s]*)?", wanted) and not _MAY_BE_TOKEN.search(wanted)
+    shown = excerpt(wanted, _MOST_URL) if known else "what is no base URL"
+    allow = f"To allow it, start the operator with --allow-base-url {shown}. " if known else ""
     raise ConfigurationError(
         Reason.BASE_URL_NOT_ALLOWED,
-        f"Key {BASE_URL_KEY} of Secret {ref.name} names a platform that this operator does not call; it calls {own}. "
-        f"Nothing was called. Start the operator with --allow-base-url, or correct the key: "
-        + _patch(workload, BASE_URL_KEY, own),
+        f"This operator calls {own}, and key {BASE_URL_KEY} of Secret {ref.name} names {shown}, which it may not call. "
+        f"Nothing was called. {allow}To correct the key, run: {_patch(workload, BASE_URL_KEY, own)}",
     )
 
 

@@ -649,6 +649,28 @@ def test_what_one_token_made_is_known_to_the_next_of_its_project() -> None:
     assert (slugs(world), posts(world)) == (["alpha"], 1)
 
 
+@pytest.mark.parametrize("date", ["none", "platform"])
+def test_two_installations_repeat_a_creation_once(date: str) -> None:
+    """Both have just begun, under a record that neither wrote, and wait for equally long; the platform may tell no time
+    that the record could show.
+    """
+
+    async def scene(world: World) -> None:
+        world.platform.configure({"date_header": date})
+        fault(world, "respond", "create", status=404, body="nobody", headers={"Content-Type": "text/plain"}, times=100)
+        workload = declare(world)
+        await until(world, lambda: ready(workload) == "PlatformUnreachable")
+        kill(world)
+        world.platform.faults.clear()
+        await until(world, lambda: world.leader() is not None)
+        world.install_another()
+        fault(world, "delay", "create", seconds=3.0, times=2)
+        await until(world, lambda: "workloadId" in workload.body["status"])
+
+    world = played(scene)
+    assert (slugs(world), posts(world)) == (["alpha"], 1)
+
+
 def test_the_readiness_of_a_former_workload_says_nothing_of_another() -> None:
     """Someone deletes the workload and makes another one with its slug, which is adopted: Ready waits for an answer."""
 

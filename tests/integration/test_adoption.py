@@ -116,12 +116,12 @@ def test_an_adoption_is_approved(team: Team, identical: bool) -> None:
     eventually(lambda: told(team, "support-bot")["Normal AdoptionPending"])
     plan = until_plan(team, "support-bot")
     message = team.conditions("support-bot")["Ready"]["message"]
-    assert "exists on the platform and was not made here" in message
+    assert "exists on the platform, and this Workload did not create it" in message
     assert f"approve-plan={plan}" in message
     approve(team, "support-bot", plan)
     status = team.until_ready("support-bot")["status"]
     assert (status["adopted"], status["workloadId"]) == (True, identity)
-    assert status["drift"] == {"policy": "Reconcile"}
+    assert status["drift"] == {"policy": "Reconcile", "summary": "none"}
     assert sent(team) == ([] if identical else [{"model_name": "llama-3"}])
     team.platform.edit(team.name, "support-bot", model_name="by-hand")
     eventually(lambda: sent(team)[-1:] == [{"model_name": "llama-3"}] and "class" not in drift(team, "support-bot"))

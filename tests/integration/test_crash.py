@@ -229,7 +229,7 @@ def test_one_that_lost_its_lease_takes_no_release_for_a_loss(team: Team, operato
     try:
         second.start()
         operator.resume()
-        eventually(lambda: "not leading any more" in operator.log())
+        eventually(lambda: "stopped leading" in operator.log())
         team.delete("support-bot")
         team.until_gone("support-bot")
         assert second.stop() == 0

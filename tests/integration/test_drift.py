@@ -89,7 +89,7 @@ def test_since_stands_while_the_drift_does(team: Team) -> None:
     eventually(lambda: drift(team, NAME)["summary"], equals("model, description"))
     assert drift(team, NAME)["since"] == since
     team.platform.edit(team.name, NAME, model_name="llama-3", description="For customers")
-    assert until_drift(team, NAME, None) == {"policy": "DryRun"}
+    assert until_drift(team, NAME, None) == {"policy": "DryRun", "summary": "none"}
     team.platform.edit(team.name, NAME, model_name="by-hand")
     again = until_drift(team, NAME, "OutOfBand")["since"]
     assert datetime.fromisoformat(again) > datetime.fromisoformat(since)

@@ -474,7 +474,7 @@ def test_an_outage_costs_nothing_but_its_time(gate: Gateway, watched: Team, modu
         mark = gate.mark()
         watched.edit("moved", description="in the dark")
         watched.api.delete(f"/api/v1/namespaces/{watched.name}/configmaps/idle-endpoint")
-        eventually(lambda: "not leading any more" in module_operator.log(), within=120)
+        eventually(lambda: "stopped leading" in module_operator.log(), within=120)
     watched.until_ready("moved", HEARD_WITHIN)
     eventually(lambda: watched.config_map("idle-endpoint"), within=HEARD_WITHIN)
     eventually(lambda: _open(gate), lambda found: found == len(WATCHES), within=HEARD_WITHIN)

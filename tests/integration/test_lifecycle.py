@@ -32,7 +32,7 @@ def test_what_is_applied_is_on_the_platform(team: Team) -> None:
     assert live["config"]["command"] == "vllm serve llama-3"
     assert team.platform_writes() == ["create support-bot"]
     row = team.kubectl("get", "ikw", "support-bot", "--no-headers").stdout.split()
-    assert row[:6] == ["support-bot", "True", "Ready", "Reconcile", "vllm", "llama-3"]
+    assert row[:7] == ["support-bot", "True", "Ready", "none", "Reconcile", "vllm", "llama-3"]
 
 
 def test_what_is_edited_is_changed_on_the_platform(team: Team) -> None:
@@ -43,7 +43,7 @@ def test_what_is_edited_is_changed_on_the_platform(team: Team) -> None:
     team.kubectl("apply", "-f", "-", document=manifest(description="For customers", model="llama-4"))
     workload = team.until_ready("support-bot")
     assert workload["status"]["observedGeneration"] == 2
-    assert workload["status"]["drift"] == {"policy": "Reconcile"}
+    assert workload["status"]["drift"] == {"policy": "Reconcile", "summary": "none"}
     assert [call["body"] for call in team.calls("update", since=since)] == [{"model_name": "llama-4"}]
     assert team.platform_writes(since) == ["update support-bot"]
     assert team.live("support-bot")["description"] == "For customers"

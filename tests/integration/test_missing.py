@@ -129,7 +129,7 @@ def test_what_is_withheld_is_created_on_approval(team: Team) -> None:
     for name in _names(4):
         until_drift(team, name, "Missing")
         ready = team.conditions(name)["Ready"]
-        assert "Gone from the platform. To create it again: kubectl annotate" in ready["message"]
+        assert "The workload is missing on the platform. To create it again: kubectl annotate" in ready["message"]
         assert team.config_map(f"{name}-endpoint") is not None
         approve(team, name, until_plan(team, name))
     for name in _names(4):
@@ -146,7 +146,7 @@ def test_a_row_that_returns_is_the_same_workload(team: Team) -> None:
     with _hidden(team, "bot-0"):
         team.until("bot-0", "False WorkloadMissing")
     team.until_ready("bot-0")
-    assert (drift(team, "bot-0"), team.status("bot-0")["adopted"]) == ({"policy": "Warn"}, False)
+    assert (drift(team, "bot-0"), team.status("bot-0")["adopted"]) == ({"policy": "Warn", "summary": "none"}, False)
     assert team.platform_writes(since) == []
 
 
@@ -174,7 +174,7 @@ def test_many_at_once_are_not_created_again(team: Team) -> None:
         eventually(lambda: _verdicts(team, names), equals({"False MassMissing": 5, "True Ready": 4}))
         conditions = team.conditions(names[0])
         assert not {"Stalled", "Reconciling"} & set(conditions)
-        assert "vanished at once" in conditions["Ready"]["message"]
+        assert "missing at once" in conditions["Ready"]["message"]
         eventually(lambda: _told_of(team, names, "MassMissing"))
         team.pass_intervals(9)
         assert _verdicts(team, names) == {"False MassMissing": 5, "True Ready": 4}

@@ -84,7 +84,7 @@ def test_an_approved_plan_is_applied_once(team: Team) -> None:
         approve(team, name, plan)
         status = team.until_ready(name)["status"]
         assert (handled(team, name), status["plansApplied"]) == ({"planId": plan, "result": "Applied"}, 1)
-        assert status["drift"] == {"policy": policy}
+        assert status["drift"] == {"policy": policy, "summary": "none"}
         look(team, name)
         assert sent(team, since) == [{"model_name": "llama-3"}]
         assert team.live(name)["model_name"] == "llama-3"
@@ -163,7 +163,7 @@ def test_what_changed_since_it_was_read_is_not_approved(team: Team) -> None:
     assert handled(team, NAME) == {"planId": plan, "result": "PlanStale"}
     new = until_plan(team, NAME, plan)
     assert drift(team, NAME)["fields"] == [{"field": "model", "declared": "llama-3", "live": "by-another-hand"}]
-    assert "not this one" in team.conditions(NAME)["Drifted"]["message"]
+    assert "not the pending one" in team.conditions(NAME)["Drifted"]["message"]
     assert f"{APPROVE_PLAN}={new}" in team.conditions(NAME)["Drifted"]["message"]
     _until_noted(team, NAME, f"the plan now is {new}")
     assert told(team, NAME, before)["Warning PlanStale"] == 1
@@ -196,7 +196,7 @@ def test_an_id_of_no_plan_is_refused(team: Team, policy: str) -> None:
     reason = {"DryRun": "PlanStale", "Fail": "DriftDetected"}[policy]
     team.until(NAME, f"False {reason}")
     ready = team.conditions(NAME)["Ready"]
-    assert "not this one" in ready["message"]
+    assert "not the pending one" in ready["message"]
     assert f"{APPROVE_PLAN}={until_plan(team, NAME, first)}" in ready["message"]
     eventually(lambda: told(team, NAME)["Warning PlanStale"], equals(1))
     look(team, NAME, times=2)

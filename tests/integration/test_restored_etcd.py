@@ -107,7 +107,7 @@ def test_an_operator_goes_on_after_etcd_was_restored(
     team.pass_intervals(50)  # longer than the operator waits before it believes that an object disappeared
     assert team.slugs() == ["edited", "forgotten", "younger"]
     assert team.calls("create", "delete", since=since) == []
-    assert "the operator forgets what it knew, and starts over" in operator.log()
+    assert "the operator discards what it knew, and starts over" in operator.log()
     assert (operator.running, operator.pid) == (True, pid)
 
 
@@ -127,7 +127,7 @@ def test_a_copy_from_before_the_operator_deletes_nothing(
         own_api.create("/api/v1/namespaces", {"metadata": {"name": team.name}})
         _write_often(team)  # so that versions are higher than before, and nothing but the Lease tells
         installed.resume()
-        eventually(lambda: "the operator forgets what it knew, and starts over" in installed.log(), within=BOUND)
+        eventually(lambda: "the operator discards what it knew, and starts over" in installed.log(), within=BOUND)
         team.secret()
         team.declare("three")
         team.until_ready("three", within=BOUND)

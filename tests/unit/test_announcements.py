@@ -112,7 +112,7 @@ def test_a_drift_that_ends_by_itself() -> None:
     drifted = looked_at(REST, CHANGED, WARN)
 
     assert notes(told(drifted, a_live(description="ours"), WARN)) == [
-        ("Normal", "Ready", "No drift any more: model, description")
+        ("Normal", "Ready", "The drift ended: model, description")
     ]
 
 
@@ -159,7 +159,7 @@ def test_a_policy_that_changes_over_a_standing_drift(
     [
         (a_workload(), None, "Created", "Created on the platform as wl_1 "),
         (REST, None, "Created", "Created again on the platform as wl_1 "),
-        (REST, CHANGED, "DriftRepaired", "model, description changed on the platform; "),
+        (REST, CHANGED, "DriftRepaired", "model, description changed on the platform, and repaired"),
         (a_workload(), a_live(), "Adopted", "Adopted wl_1 from the platform"),
     ],
 )
@@ -194,10 +194,10 @@ def test_an_approved_plan_is_told_with_its_id() -> None:
 @pytest.mark.parametrize(
     ("live", "policy", "end"),
     [
-        (CHANGED, WARN, "the plan now is {plan}"),
-        (CHANGED, IGNORE, "the plan now is {plan}"),
-        (a_live(description="ours"), WARN, "nothing is withheld"),
-        (CHANGED, RECONCILE, "nothing is withheld"),
+        (CHANGED, WARN, "the pending plan is {plan}"),
+        (CHANGED, IGNORE, "the pending plan is {plan}"),
+        (a_live(description="ours"), WARN, "no plan is pending"),
+        (CHANGED, RECONCILE, "no plan is pending"),
     ],
 )
 def test_an_approval_that_is_refused(live: LiveWorkload, policy: OnDrift, end: str) -> None:
@@ -207,7 +207,7 @@ def test_an_approval_that_is_refused(live: LiveWorkload, policy: OnDrift, end: s
 
     refused = [event for event in notes(told(workload, live, policy)) if event[1] == "PlanStale"]
 
-    note = f"The approved plan is not the one that is pending; {end.format(plan=now)}"
+    note = f"The approved plan is not the pending one; {end.format(plan=now)}"
     assert refused == [("Warning", "PlanStale", note)]
     again = told(
         looked_at(workload, live, policy), carried_out(planned(workload, live, policy), workload, live), policy
@@ -276,7 +276,7 @@ def test_a_task_type_that_differs_is_told_without_its_values() -> None:
         ((), []),
         (
             ("model", "config.x"),
-            [("Normal", "DriftTolerated", "The platform keeps a value of its own for model, config.x")],
+            [("Normal", "DriftTolerated", "The platform keeps its own value for model, config.x")],
         ),
     ],
 )

@@ -197,7 +197,7 @@ def test_a_drift_that_is_held_beside_a_serving_workload() -> None:
     workload = looked_at(at_rest(a_workload(DECLARES_A_COMMAND)), DRIFTED, DRY_RUN)
 
     assert words(workload)["Ready"] == ("True", "Ready")
-    assert message(workload, "Ready") == "Serving; drift held, see Drifted"
+    assert message(workload, "Ready") == "Serving. A drift is held, see Drifted"
     assert words(workload)["Drifted"] == ("True", "OutOfBand")
     assert message(workload, "Drifted").startswith("Changed on the platform: model, command. ")
     check_status(workload.status.to_wire())
@@ -223,7 +223,13 @@ def situations() -> list[tuple[str, Workload, LiveWorkload | None, OnDrift, dict
         ("changed on the platform", rest, DRIFTED, WARN, {}),
         ("changed on the platform, failing", rest, DRIFTED, FAIL, {}),
         ("ignored", rest, DRIFTED, IGNORE, {}),
-        ("declared and not applied", redeclared(rest, model="llama-4"), answered(declared_document(rest)), WARN, {}),
+        (
+            "declared and not applied",
+            redeclared(rest, model="llama-4"),
+            answered(declared_document(rest)),
+            WARN,
+            {},
+        ),
         ("both", redeclared(rest, model="llama-4"), DRIFTED, DRY_RUN, {}),
         ("missing", rest, None, FAIL, {}),
         ("missing en masse", rest, None, RECONCILE, {"mass_missing": True}),
@@ -282,23 +288,34 @@ def test_the_command_survives_the_longest_names(
 @pytest.mark.parametrize(
     ("name", "beginning"),
     [
-        ("not created", "Not created yet. To create it: kubectl"),
+        ("not created", "The workload is not created yet. To create it: kubectl"),
         (
             "declared and not applied",
-            f"Declared but not applied: model. {KEEP} To apply the declaration: kubectl",
+            f"Declared, and not applied: model. {KEEP} To apply the declaration: kubectl",
         ),
         (
             "both",
             f"Changed on the platform: command. Changed on both sides: model. {KEEP} To apply the declaration: kubectl",
         ),
-        ("missing", "Gone from the platform. To create it again: kubectl"),
-        ("missing en masse", "Many workloads of this project vanished at once, so none is created again. Gone"),
+        ("missing", "The workload is missing on the platform. To create it again: kubectl"),
+        (
+            "missing en masse",
+            "Many workloads of this project are missing at once, so the operator creates none of them again. The",
+        ),
         (
             "contested",
-            "Somebody else, or the platform itself, undid the repair three times in ten minutes, so it is not",
+            "Someone else, or the platform itself, undid the repair three times in ten minutes, so the operator does",
         ),
-        ("found as declared", "The slug exists on the platform and was not made here. On the platform already, as"),
-        ("found with differences", "The slug exists on the platform and was not made here. Declared but not applied"),
+        (
+            "found as declared",
+            "A workload with this slug exists on the platform, and this Workload did not create it. "
+            "It is as declared. To adopt it",
+        ),
+        (
+            "found with differences",
+            "A workload with this slug exists on the platform, and this Workload did not create it. "
+            "Declared, and not applied",
+        ),
     ],
 )
 def test_a_message_says_what_is_and_what_to_do(name: str, beginning: str) -> None:
@@ -315,7 +332,9 @@ def test_a_refused_approval_is_said_beside_the_new_id() -> None:
     after = looked_at(workload, a_live(), WARN)
 
     assert words(after)["Ready"] == ("False", "PlanStale")
-    assert message(after, "Ready").startswith("The approved plan is not this one. Declared but not applied: model.")
+    assert message(after, "Ready").startswith(
+        "The approved plan is not the pending one. Declared, and not applied: model."
+    )
     assert after.status.last_handled_approval is not None
     assert after.status.last_handled_approval.result == "PlanStale"
     check_status(after.status.to_wire())
@@ -328,7 +347,9 @@ def test_a_refused_approval_does_not_soften_a_failure() -> None:
     after = looked_at(workload, a_live(model_name="x"), FAIL)
 
     assert words(after)["Stalled"] == ("True", "DriftDetected")
-    assert message(after, "Ready").startswith("The approved plan is not this one. Changed on the platform: model.")
+    assert message(after, "Ready").startswith(
+        "The approved plan is not the pending one. Changed on the platform: model."
+    )
 
 
 def test_a_task_type_that_differs_says_both_and_what_to_do() -> None:

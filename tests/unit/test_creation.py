@@ -102,8 +102,8 @@ async def test_the_record_comes_before_the_post() -> None:
 
 
 @virtual
-async def test_the_record_of_the_same_creation_is_not_written_again() -> None:
-    """It says the same; of another declaration it says something else. The policy in force is shown with the error."""
+async def test_each_attempt_is_written_before_it_is_sent() -> None:
+    """Of two operators, only one writes; the time stays that of the first. The policy is shown with the error."""
     replica = await Replica.ready()
     replica.platform.fails.extend([None, DOWN])
     assert (await replica.fails()).reason is Reason.PLATFORM_UNREACHABLE
@@ -113,8 +113,9 @@ async def test_the_record_of_the_same_creation_is_not_written_again() -> None:
 
     await replica.creates()
 
-    assert replica.did == ["exists", "create"]
-    assert replica.now.status.creation == record
+    assert replica.did == ["exists", "status", "create"]
+    assert record is not None
+    assert replica.now.status.creation == replace(record, attempts=2)
 
 
 @virtual
@@ -332,7 +333,7 @@ async def test_a_record_of_a_creation_that_was_sent_stays() -> None:
     with pytest.raises(ConfigurationError):
         await replica.creates()
 
-    assert replica.did == ["exists", "wait"]
+    assert replica.did == ["exists", "status", "wait"]
     assert replica.now.status.creation is not None
 
 
@@ -494,6 +495,6 @@ async def test_a_record_of_a_former_process_stays(knows: bool, rival_is_first: b
     with pytest.raises(RequeueAfter if not knows else ConfigurationError):
         await replica.creates()
 
-    assert replica.did == ["exists", "wait"]
-    assert replica.now.status.creation == record
+    assert replica.did == ["exists", "status", "wait"]
+    assert replica.now.status.creation == replace(record, attempts=2)
     assert replica.now.has_finalizer

@@ -406,7 +406,7 @@ def test_whatever_waits_for_a_person_comes_with_a_command(reason: Reason, messag
 @pytest.mark.parametrize(
     "error",
     [
-        PlatformFailure(Reason.PLATFORM_UNREACHABLE, "Down. Retried by itself."),
+        PlatformFailure(Reason.PLATFORM_UNREACHABLE, "Down. The operator retries automatically."),
         OperatorError(Reason.WRONG_CREDENTIAL_TYPE, "Mend it: kubectl patch secret"),
     ],
 )

@@ -557,6 +557,26 @@ async def test_a_token_that_is_revoked_while_we_write_closes_the_gate() -> None:
 
 
 @virtual
+async def test_a_list_that_waits_its_turn_heeds_a_wish_that_comes_meanwhile() -> None:
+    """It was to go out some time after the last one; then a write is told to wait, and so is the list."""
+    watcher = Watcher(ScriptedPlatform(row("a")))
+    watcher.platform.takes = 1.0
+    await watcher.project.look()
+    looking = asyncio.create_task(anew(watcher.project))
+    await asyncio.sleep(0.1)
+    watcher.platform.takes = 0.1
+    watcher.platform.fails.append(limited(30.0))
+    (refused,) = await settled(watcher.project.delete("wl_a"))
+    (told,) = await settled(looking)
+
+    assert (refused.reason, told.reason) == (Reason.RATE_LIMITED, Reason.RATE_LIMITED)
+    assert len(watcher.platform.times("list")) == 1
+    await asyncio.sleep(30.0)
+    await anew(watcher.project)
+    assert len(watcher.platform.times("list")) == 2
+
+
+@virtual
 async def test_a_refused_write_troubles_nobody_else() -> None:
     """A declaration that the platform does not take is that Workload's trouble."""
     watcher = Watcher(ScriptedPlatform())

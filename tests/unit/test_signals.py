@@ -73,4 +73,4 @@ async def test_a_signal_while_the_api_server_is_silent_ends_the_start(tmp_path: 
             process.terminate()
             _, said = await process.communicate()
         assert process.returncode == 0
-        assert b"stopped before the start was over" in said
+        assert b"stopped during startup" in said

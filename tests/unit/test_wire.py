@@ -254,7 +254,7 @@ def test_a_row_that_no_reader_takes_and_that_has_no_id() -> None:
     """Its slug is taken. An id that cannot be written down is none, and the last of several slugs counts."""
     spoiled = '{"id": "x\\n", "slug": "a", "slug": "b", "unknown": NaN}'
     assert Reader().read(f"[{spoiled}]".encode()) == Listing((), 1, frozenset({"b"}))
-    assert "not the JSON" in str(read_or_refused(spoiled.replace('"b"', "7").replace('"a"', "7").join("[]").encode()))
+    assert "not valid JSON" in str(read_or_refused(spoiled.replace('"b"', "7").replace('"a"', "7").join("[]").encode()))
 
 
 @given(st.lists(rows | json_values, max_size=4), st.sampled_from(list(NO_READER_TAKES.values())[:3]))
@@ -501,7 +501,7 @@ def test_a_refusal_quotes_the_platform(body: Any) -> None:
     message = failed(422, body).message
     assert "max_hourly_cost_usd must be greater than zero" in message
     assert message.startswith('The platform refused to create the workload in project "team-a" (422')
-    assert message.endswith("Correct the spec; it is sent again when it changes.")
+    assert message.endswith("Correct the spec. The operator sends it again when it changes.")
 
 
 @pytest.mark.parametrize("code", ["scope_insufficient", "project_scope_mismatch"])
@@ -606,10 +606,10 @@ def test_messages_tell_a_person_what_to_do() -> None:
     assert "spec.project" in failed(403, {"error": "project_scope_mismatch"}).message
     assert "assignment:write" in failed(403, {"error": "scope_insufficient"}).message
     assert "ik_live_" in failed(403, {"error": "wrong_credential_type"}).message
-    assert 'knows no project "team-a" (404 no)' in failed(404, NO, operation="list").message
+    assert 'does not know project "team-a" (404 no)' in failed(404, NO, operation="list").message
     assert "not on the platform (404 no)" in failed(404, NO, operation="update").message
     for status in (429, 500, 503):
-        assert failed(status, NO).message.endswith("Retried by itself.")
+        assert failed(status, NO).message.endswith("The operator retries automatically.")
 
 
 statuses = st.integers(300, 599)

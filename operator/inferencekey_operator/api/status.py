@@ -165,6 +165,9 @@ class Creation:
     sent: Annotated[
         str | None, Field(description="Hash of the name, backend and model that the creation declares.")
     ] = None
+    attempts: Annotated[
+        int, Field(description="How often it was sent, or was about to be. Each attempt is written before it is sent.")
+    ] = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=WIRE)

@@ -73,10 +73,10 @@ async def serve(settings: Settings) -> int:
                 starting_over = True
                 log.warning(
                     "the API server shows an older state than before, or no Lease any more, as after etcd was restored "
-                    "from a snapshot: the operator forgets what it knew, and starts over"
+                    "from a snapshot: the operator discards what it knew, and starts over"
                 )
     except _StoppedError:
-        log.info("stopped before the start was over")
+        log.info("stopped during startup")
         return 0
     except logs.StartError as error:
         log.error("%s", error)
@@ -211,7 +211,7 @@ async def _read_namespace(cluster: Cluster, namespaces: Namespaces, name: str) -
     except ClusterError as error:
         if error.passing:
             raise
-        log.warning("the drift policy of namespace %s is not known: %s", name, error)
+        log.warning("could not read the drift policy of namespace %s: %s", name, error)
 
 
 async def _read_namespaces_again(cluster: Cluster, namespaces: Namespaces, settings: Settings) -> None:
@@ -222,7 +222,7 @@ async def _read_namespaces_again(cluster: Cluster, namespaces: Namespaces, setti
             try:
                 await _read_namespace(cluster, namespaces, name)
             except ClusterError as error:
-                log.warning("the drift policy of namespace %s is the one that was read last: %s", name, error)
+                log.warning("keeping the last known drift policy of namespace %s: %s", name, error)
     await asyncio.Event().wait()
 
 
@@ -234,7 +234,7 @@ async def _patiently(attempt: Callable[[], Awaitable[None]], stop: asyncio.Event
         try:
             return await attempt()
         except ClusterError as error:
-            log.warning("the start waits for the API server: %s", error)
+            log.warning("waiting for the API server: %s", error)
             wait = error.retry_after or 0.0
         await _unless_stopped(backoff.pause(wait), stop)
 
@@ -279,4 +279,4 @@ class _background:  # noqa: N801 - reads as a function
 def _log_failure(task: asyncio.Future[None]) -> None:
     """What runs beside the body never ends by itself; the probes tell sooner or later what is missing now."""
     if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("a part of the operator broke off", exc_info=error)
+        log.error("a part of the operator failed", exc_info=error)

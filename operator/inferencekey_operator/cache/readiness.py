@@ -159,11 +159,11 @@ class Serving:
                     return
             except Exception as error:
                 if not isinstance(error, OperatorError):
-                    log.exception("an unforeseen error in the readiness stream of %s; it is opened again", key)
+                    log.exception("unexpected error in the readiness stream of %s; opening it again", key)
                     error = OperatorError(Reason.PLATFORM_ERROR, "The stream cannot be read.")
                 level = logging.DEBUG if waits else logging.INFO  # told once, not as often as it is asked again
                 fields = about(key, reason=error.reason)
-                log.log(level, "%s: the readiness stream tells nothing: %s", key, error, extra=fields)
+                log.log(level, "%s: readiness is unknown: %s", key, error, extra=fields)
                 if once:
                     return
                 await _sleep(REFUSED_WAITS[min(waits, len(REFUSED_WAITS) - 1)])

@@ -57,6 +57,8 @@ class Memory:
     """Whether this process sent the creation that is on record."""
     sent: tuple[Identity, Creation] | None = None
     """The record of the last creation that this process sent, and of which identity it is."""
+    unsent: Creation | None = None
+    """The record of an attempt that this process wrote, and did not send yet."""
     void: bool = False
     """Whether nothing can come of the record: this process wrote it, and the creation was refused, or never sent."""
     bare: bool = False
@@ -223,7 +225,7 @@ class Store:
         try:
             new = Workload.parse(body)
         except ValueError as error:
-            log.error("%s cannot be read and is left alone: %s", key, error, extra=about(key))
+            log.error("%s cannot be read, and is ignored: %s", key, error, extra=about(key))
             self._index(self._workloads.pop(key, None), None)
             return False
         if new.resource_version.isdecimal():

@@ -42,7 +42,7 @@ def registry(
     async def seen(event: Any, **_: Any) -> None:
         """Created, updated, annotated, about to be deleted, or gone."""
         if not _tells_of_an_object(event):
-            log.warning("an event of the watch of Workloads tells of none, and is passed over")
+            log.warning("ignored an event of the watch of Workloads that is not about one")
         elif event["type"] == "DELETED":
             controller.workload_gone(event["object"])
         else:

@@ -68,14 +68,12 @@ class WorkloadWatch:
                 self._note_served(served=True)
                 registry = handlers.registry(self._controller, self._open_session, self._cluster.server, backoff.hear)
                 await _live(registry, self._namespaces, reclaim_signals)
-                log.warning("the watch of Workloads ended, and is begun anew")
+                log.warning("the watch of Workloads ended, restarting it")
             except Exception as error:  # kopf's failures have no common type
                 if getattr(error, "status", None) == 404:  # ours, or kopf's
                     self._note_served(served=False)
                 level = logging.WARNING if self._served else logging.DEBUG
-                log.log(
-                    level, "the watch of Workloads broke off, and is begun anew: %s: %s", type(error).__name__, error
-                )
+                log.log(level, "the watch of Workloads failed, restarting it: %s: %s", type(error).__name__, error)
             await backoff.pause()
 
     def _note_served(self, *, served: bool) -> None:

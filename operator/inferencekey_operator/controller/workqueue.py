@@ -240,7 +240,7 @@ class WorkQueue:
         try:
             await self._work(key)
         except Exception:
-            log.exception("an unforeseen error in the work on %s; it is tried again", key, extra=about(key))
+            log.exception("unexpected error while reconciling %s; retrying", key, extra=about(key))
             self.retry(key)
         finally:
             self._finished(key)

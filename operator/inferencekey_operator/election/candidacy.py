@@ -118,7 +118,7 @@ class Candidacy(LeaseHooks):
         try:
             await self._work(taken, holding)
         except LeadershipLostError as error:
-            log.warning("not leading any more: %s", error)
+            log.warning("stopped leading: %s", error)
         if self._acting:
             await self._callbacks.leave(self.shard)
         self._acting, self._bound = False, None
@@ -158,9 +158,7 @@ class Candidacy(LeaseHooks):
             async with asyncio.timeout(self.leader.renew_deadline):
                 await self._callbacks.catch_up(self.shard, self._field.list_workloads())
         except (ClusterError, TimeoutError) as error:
-            log.warning(
-                "the Workloads that the former leader released are not known: %s", error or "no list came in time"
-            )
+            log.warning("the Workloads that the former leader released are unknown: %s", error or "no list in time")
 
     @property
     def _settled(self) -> bool:
@@ -227,7 +225,7 @@ class Candidacy(LeaseHooks):
         if self._layouts.shards == 1 or not shards.wanted(self.shard, self._field.holders, me):
             return None
         self._field.asks_from = now + ANSWERED * self._pause
-        log.info("shard %d is asked for: its holder has at least two more than this process", self.shard)
+        log.info("asking for shard %d: its holder has at least two more than this process", self.shard)
         return {**annotations, WANTED_BY: me}
 
     def forbid(self) -> None:

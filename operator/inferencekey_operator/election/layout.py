@@ -44,7 +44,7 @@ class Layouts:
 
     def _tell(self, layout: Layout) -> None:
         if not self._serves(layout):
-            log.info("%d shard(s) are in force, and this process is for %d: it waits", layout.shards, self.shards)
+            log.info("%d shard(s) are in force, and this process has --shards=%d; waiting", layout.shards, self.shards)
 
     @property
     def serves(self) -> bool:

@@ -94,7 +94,7 @@ class Leader:
                 self._complain(error)
             waited |= bool(self._seen.get("holderIdentity"))
             await asyncio.sleep(self._pause())
-        log.info("%s leads: it holds the Lease %s", self.identity, self)
+        log.info("%s leads, and holds the Lease %s", self.identity, self)
         anew = self._term is not before
         self.took_over = anew and (waited or bool(before))
         return anew and bool(self._seen.get("holderIdentity"))
@@ -140,7 +140,7 @@ class Leader:
                     if await self._put(lease, {"holderIdentity": holder, "leaseDurationSeconds": 1}):
                         return
         except (ClusterError, TimeoutError) as error:
-            log.warning("the Lease %s is not given up, it has to run out: %s", self, self._explain(error))
+            log.warning("the Lease %s could not be released, and has to expire: %s", self, self._explain(error))
         self._term, self._deadline = {}, -math.inf
 
     async def _try_to_acquire(self) -> bool:
@@ -249,7 +249,7 @@ class Leader:
         now = self.clock()
         if now >= self._complaints.get(error.status, -math.inf) + 60:
             self._complaints[error.status] = now
-            log.warning("no Lease %s yet, it is tried again: %s", self, self._explain(error))
+            log.warning("could not get the Lease %s, retrying: %s", self, self._explain(error))
 
     def _explain(self, error: Exception) -> str:
         if not isinstance(error, ClusterError) or error.status not in (403, 404):

@@ -51,11 +51,11 @@ _ABOUT_THE_SPEC = frozenset({400, 409, 413, 422})
 _NEW_TOKEN = "in the InferenceKey dashboard and put it into the Secret's key."  # noqa: S105 - words, no token
 _MESSAGES = {
     Reason.TOKEN_REJECTED: (
-        "The platform does not accept the token {token} for {place} ({what}): it is unknown or was revoked. "
+        "The platform does not accept the token {token} for {place} ({what}): it is unknown, or was revoked. "
         f"Mint a new ik_sdk_ token for {{place}} {_NEW_TOKEN}"
     ),
     Reason.WRONG_CREDENTIAL_TYPE: (
-        "The credential {token} is no control token ({what}); an ik_live_ key only calls inference. "
+        "The credential {token} is not a control token ({what}): an ik_live_ key is for inference requests only. "
         f"Mint an ik_sdk_ token for {{place}} {_NEW_TOKEN}"
     ),
     Reason.PROJECT_MISMATCH: (
@@ -64,12 +64,16 @@ _MESSAGES = {
         "into the Secret's key."
     ),
     Reason.SCOPE_INSUFFICIENT: (
-        "The token {token} lacks a scope that it takes to {act} ({what}). Mint an ik_sdk_ token for {place} "
+        "The token {token} lacks a scope that is needed to {act} ({what}). Mint an ik_sdk_ token for {place} "
         f"with the scopes workload:write and assignment:write {_NEW_TOKEN}"
     ),
-    Reason.RATE_LIMITED: ("The platform limits how often the token {token} may call ({what}). Retried by itself."),
-    Reason.PLATFORM_UNREACHABLE: "The platform could not be reached to {act} ({what}). Retried by itself.",
-    Reason.PLATFORM_ERROR: "The platform failed to {act} ({what}). Retried by itself.",
+    Reason.RATE_LIMITED: (
+        "The platform limits the calls of the token {token} ({what}). The operator retries automatically."
+    ),
+    Reason.PLATFORM_UNREACHABLE: (
+        "The platform could not be reached to {act} ({what}). The operator retries automatically."
+    ),
+    Reason.PLATFORM_ERROR: "The platform failed to {act} ({what}). The operator retries automatically.",
     Reason.PLATFORM_REFUSED: "The platform refused to {act} ({what}).",
 }
 _NOT_YET = (
@@ -85,7 +89,7 @@ _REDIRECTED = (
     "answers."
 )
 _NO_PROJECT = (
-    "The platform knows no {place} ({what}). Correct the project (spec.project, or INFERENCEKEY_PROJECT in "
+    "The platform does not know {place} ({what}). Correct the project (spec.project, or INFERENCEKEY_PROJECT in "
     "the Secret), or the base URL."
 )
 _NO_WORKLOAD = "The workload is not on the platform ({what}): it was deleted there, or never existed."
@@ -198,7 +202,7 @@ def _template(status: int, reason: Reason, operation: Operation) -> str:
 
 def _quotation(status: int, words: Said) -> str:
     quoted = excerpt(words.text, QUOTE_LIMIT)
-    remedy = " Correct the spec; it is sent again when it changes." if status in _ABOUT_THE_SPEC else ""
+    remedy = " Correct the spec. The operator sends it again when it changes." if status in _ABOUT_THE_SPEC else ""
     return (f' It said: "{quoted}".' if quoted else "") + remedy
 
 

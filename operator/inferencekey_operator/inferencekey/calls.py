@@ -148,7 +148,7 @@ def expect_type(response: httpx.Response, call: Call) -> None:
         raise PlatformFailure(
             Reason.PLATFORM_ERROR,
             f'The answer is of type "{shown}" and not {call.accept}: it is not the platform\'s. '
-            "Check that the base URL is the platform's; retried by itself.",
+            "Check that the base URL is the platform's. The operator retries automatically.",
             status=response.status_code,
             uncertain=call.operation in WRITES,
         )
@@ -162,7 +162,7 @@ def lost(error: Exception, base_url: str, operation: Operation) -> PlatformFailu
         reason, what = Reason.PLATFORM_UNREACHABLE, _how_lost(error)
     return PlatformFailure(
         reason,
-        f"The platform at {excerpt(base_url, 128)} does not answer: {what}. Retried by itself.",
+        f"The platform at {excerpt(base_url, 128)} does not answer: {what}. The operator retries automatically.",
         uncertain=operation in WRITES and not isinstance(error, _NOT_SENT),
     )
 
@@ -279,7 +279,8 @@ async def whole(response: httpx.Response, call: Call, limit: int) -> bytes:
             if len(body) > limit:
                 raise PlatformFailure(
                     Reason.PLATFORM_ERROR,
-                    f"The platform's answer is larger than {limit} bytes and was not read. Retried by itself.",
+                    f"The platform's answer is larger than {limit} bytes and was not read. The "
+                    "operator retries automatically.",
                     status=response.status_code,
                     uncertain=call.operation in WRITES,
                 )

@@ -165,7 +165,7 @@ def _cut(body: bytes) -> list[bytes]:
         raise PlatformFailure(
             Reason.PLATFORM_ERROR,
             "The platform's answer is no list of workloads. Check that the base URL is the platform's; "
-            "it is asked again by itself.",
+            "the operator retries automatically.",
         )
     _refuse_a_page({name: decoded(value) for name, value in around.items()}, len(pieces))
     return pieces

@@ -299,18 +299,10 @@ class Project:
 
     async def _list(self) -> None:
         loop = asyncio.get_running_loop()
-        wait = self.began + self._duration * SPACING - loop.time()
-        if wait > 0 and self._breaker.trouble is None:
-            await asyncio.sleep(min(wait, LONGEST_SPACING))
-        await self._bucket.take()
-        began = loop.time()
         try:
-            answer = await self._client.list_workloads(self._token, self.slug)
-            changed = self.cache.replace(answer.body, began)
-        except OperatorError as error:
-            self._breaker.trip(error)
-            self._tell(error)
-            raise
+            await self._wait_for_a_turn()
+            began = loop.time()
+            answer, changed = await self._ask(began)
         finally:
             self._flight = None
         self._duration = loop.time() - began
@@ -321,6 +313,25 @@ class Project:
             self._recovered(self)
         if changed:
             self._changed(self, changed)
+
+    async def _wait_for_a_turn(self) -> None:
+        """Leave time after the last list; heed what a write was told meanwhile."""
+        tripped_at = self._breaker.tripped_at
+        wait = self.began + self._duration * SPACING - asyncio.get_running_loop().time()
+        if wait > 0 and self._breaker.trouble is None:
+            await asyncio.sleep(min(wait, LONGEST_SPACING))
+        await self._bucket.take()
+        if self._breaker.tripped_at > tripped_at:
+            self._breaker.raise_while_open()
+
+    async def _ask(self, began: float) -> tuple[ListAnswer, set[str]]:
+        try:
+            answer = await self._client.list_workloads(self._token, self.slug)
+            return answer, self.cache.replace(answer.body, began)
+        except OperatorError as error:
+            self._breaker.trip(error)
+            self._tell(error)
+            raise
 
     def _tell(self, error: OperatorError) -> None:
         """Of trouble that passes once, until it is over; of each kind of refusal, too."""

@@ -140,7 +140,7 @@ class Projects:
         try:
             await project.refresh()
         except Exception:
-            log.exception("an unforeseen error in the list of project %s; the interval goes on", project.slug)
+            log.exception("unexpected error in the list of project %s; retrying in the next interval", project.slug)
             await asyncio.sleep(self._limits.interval)
 
 

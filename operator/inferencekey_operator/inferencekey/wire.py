@@ -86,7 +86,7 @@ def parse_workload(body: bytes, echoes: Echoes | None = None) -> LiveWorkload:
         raise PlatformFailure(
             Reason.PLATFORM_ERROR,
             f"The platform accepted the request but answered {lacks}. "
-            "The list of workloads is read again before anything else is sent.",
+            "The operator reads the list of workloads again before it sends anything else.",
             uncertain=True,
         )
     return workload
@@ -117,7 +117,8 @@ def refuse_the_endless(body: bytes) -> None:
     if sum(map(body.count, (b",", b"[", b"{"))) > MOST_PIECES:
         raise PlatformFailure(
             Reason.PLATFORM_ERROR,
-            f"The platform's answer has more than {MOST_PIECES} values and was not read. Retried by itself.",
+            f"The platform's answer has more than {MOST_PIECES} values and was not read. The operator "
+            "retries automatically.",
         )
 
 
@@ -128,8 +129,8 @@ def decoded(body: bytes) -> Json:
     except (ValueError, RecursionError):
         raise PlatformFailure(
             Reason.PLATFORM_ERROR,
-            "The platform's answer is not the JSON it should be: truncated, or from something in between. "
-            "It is asked again by itself.",
+            "The platform's answer is not valid JSON: it is truncated, or comes from something in between. "
+            "The operator retries automatically.",
         ) from None
 
 

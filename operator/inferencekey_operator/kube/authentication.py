@@ -114,7 +114,7 @@ class Authentication:
         try:
             self._adopt(await source.login())
             if self._failed:
-                log.info("the credentials of %s for the API server could be read again", source)
+                log.info("read the credentials of %s for the API server again", source)
             self._failed = ""
         except Exception as error:  # those of files, plugins, TLS and the official client have no common type
             self._failed = f"they cannot be read again: {excerpt(str(error) or type(error).__name__, 512)}"
@@ -138,7 +138,7 @@ class Authentication:
                 self._time(login)
                 return
         else:
-            log.info("the certificates of %s for the API server changed, and were read again", self._source)
+            log.info("reloaded the certificates of %s for the API server", self._source)
         self._take(login)
 
     def _take(self, login: Login) -> None:

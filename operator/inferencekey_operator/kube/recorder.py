@@ -109,7 +109,7 @@ class Recorder:
             except ClusterError as error:
                 key = _key(occurrence)
                 fields = about(key, kind=occurrence.kind, reason=occurrence.reason)
-                log.warning("an Event was lost: %s %s: %s", occurrence.reason, key, error, extra=fields)
+                log.warning("lost an Event: %s %s: %s", occurrence.reason, key, error, extra=fields)
             finally:
                 backlog.task_done()
 
@@ -127,7 +127,7 @@ class Recorder:
         try:
             self._backlogs[hash(occurrence.name) % SENDERS].put_nowait(occurrence)
         except asyncio.QueueFull:
-            log.warning("an Event was lost: the backlog is full")
+            log.warning("lost an Event: the backlog is full")
 
     async def _deliver(self, occurrence: EventRecord) -> None:
         """Under one name, so that what arrived and was not answered is not told twice.

@@ -73,13 +73,13 @@ class Reflector:
                 if error.expired and before:
                     self._backoff.hear()  # the server answers: the list that is due need not wait
             except Exception:  # whatever it was, one that never hears again of its Secrets is worse off
-                log.exception("an unforeseen error in the watch of %s; it begins with a list", self._path)
+                log.exception("unexpected error in the watch of %s; listing again", self._path)
                 self._version = ""
             await self._backoff.pause(at_least)
 
     def _report(self, error: ClusterError) -> None:
         level = logging.DEBUG if str(error) == self._reported else logging.WARNING
-        log.log(level, "the watch of %s is opened again: %s", self._path, error)
+        log.log(level, "reopening the watch of %s: %s", self._path, error)
         self._reported = str(error)
 
     async def _follow(self) -> None:

@@ -70,10 +70,10 @@ class Trust:
             bundle = self._read()
         except VariableError as error:
             if now != self._failed:
-                log.warning("%s The certificates that were read before stay trusted.", error)
+                log.warning("%s The operator keeps the certificates that it read before.", error)
             self._failed = now
             return
-        log.info("the certificates to trust on the way to the platform changed, and were read again")
+        log.info("reloaded the certificates to trust for the platform")
         self._bundle, self._failed = bundle, None
 
     def _read(self) -> _Bundle:

@@ -140,8 +140,8 @@ def verdict(workload: Workload, plan: Plan, live: LiveWorkload | None, readiness
     if live is None or not (phase == "ready" or may_idle(live)):
         return Report(Reason.PROGRESSING, _progress_message(readiness))
     reason = plan.reason if plan.held and plan.reason is Reason.DRIFT_TOLERATED else Reason.READY
-    serving = "Serving" if phase == "ready" else "Accepted; it runs when its policy asks for it"
-    return Report(reason, f"{serving}; drift held, see Drifted" if plan.held else serving, ready=True)
+    serving = "Serving" if phase == "ready" else "Accepted. It runs when its execution policy requires it"
+    return Report(reason, f"{serving}. A drift is held, see Drifted" if plan.held else serving, ready=True)
 
 
 def may_idle(live: LiveWorkload) -> bool:
@@ -180,21 +180,25 @@ def describe(workload: Workload, plan: Plan) -> str:
     """What differs and what to do about it, with the command to type."""
     command = f"kubectl annotate {workload.argument} --overwrite {APPROVE_PLAN}={plan.plan_id}"
     what = {
-        DriftClass.NOT_CREATED: "Not created yet.",
-        DriftClass.MISSING: "Gone from the platform.",
+        DriftClass.NOT_CREATED: "The workload is not created yet.",
+        DriftClass.MISSING: "The workload is missing on the platform.",
         DriftClass.OUT_OF_BAND: f"Changed on the platform: {_summary(plan)}.",
         DriftClass.BOTH: by_side(plan),
-        DriftClass.SPEC_CHANGE: f"Declared but not applied: {_summary(plan)}.",
-        None: "On the platform already, as declared.",
+        DriftClass.SPEC_CHANGE: f"Declared, and not applied: {_summary(plan)}.",
+        None: "It is as declared.",
     }[plan.drift_class]
     lead = {
-        Reason.MASS_MISSING: "Many workloads of this project vanished at once, so none is created again. ",
-        Reason.CONTESTED: "Somebody else, or the platform itself, undid the repair three times in ten minutes, so it "
-        "is not repeated. ",
-        Reason.ADOPTION_PENDING: "The slug exists on the platform and was not made here. ",
+        Reason.MASS_MISSING: (
+            "Many workloads of this project are missing at once, so the operator creates none of them again. "
+        ),
+        Reason.CONTESTED: "Someone else, or the platform itself, undid the repair three times in ten minutes, so the "
+        "operator does not repeat it. ",
+        Reason.ADOPTION_PENDING: (
+            "A workload with this slug exists on the platform, and this Workload did not create it. "
+        ),
     }.get(plan.reason or Reason.READY, "")
     if plan.stale:
-        lead = "The approved plan is not this one. " + lead
+        lead = "The approved plan is not the pending one. " + lead
     keep = " To keep the platform's values, put them in the spec." if plan.differences else ""
     return f"{lead}{what}{keep} {_verb(plan)}: {command}"
 
@@ -302,7 +306,7 @@ def _task_type_message(workload: Workload, plan: Plan) -> str:
 
 def _progress_message(readiness: Readiness) -> str:
     if readiness.phase is None:
-        return "Declared on the platform; waiting for it to serve"
+        return "Created on the platform. It does not serve yet"
     detail = ": ".join(part for part in (readiness.step, readiness.message) if part)
     phase = _PHASE_WORDS.get(readiness.phase, readiness.phase)
     return f"{phase} on the platform" + (f": {detail}" if detail else "")
@@ -338,7 +342,7 @@ def _compared(old: WorkloadStatus) -> Condition | None:
     return kept if kept is not None and kept.status != "Unknown" else None
 
 
-_GONE: _Wanted = ("Serving", "False", "Missing", "The workload is gone from the platform")
+_GONE: _Wanted = ("Serving", "False", "Missing", "The workload is missing on the platform")
 
 
 def _serving(readiness: Readiness) -> _Wanted:

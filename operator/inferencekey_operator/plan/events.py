@@ -83,8 +83,8 @@ def _carried_out(plan: Plan, live: LiveWorkload | None) -> list[EventMessage]:
                 summary(replace(plan, differences=plan.differences[:-1])) if plan.task_type_differs else summary(plan)
             )
             if plan.drift_class is not DriftClass.OUT_OF_BAND:
-                return [EventMessage(Done.UPDATED, f"Applied to the platform: {fields} ({by})")]
-            return [EventMessage(Done.DRIFT_REPAIRED, f"{fields} changed on the platform; repaired ({by})")]
+                return [EventMessage(Done.UPDATED, f"Updated on the platform: {fields} ({by})")]
+            return [EventMessage(Done.DRIFT_REPAIRED, f"{fields} changed on the platform, and repaired ({by})")]
         case _:
             return [EventMessage(Done.ADOPTED, f"Adopted {live.id if live else '?'} from the platform")]
 
@@ -104,7 +104,7 @@ def _held(workload: Workload, report: Report, plan: Plan, policy: OnDrift | None
     if now is None or (policy is OnDrift.IGNORE and plan.reason is not Reason.ADOPTION_PENDING):
         return []
     if before.plan_id and before.drift_class and not now.plan_id and not plan.perform:
-        return [EventMessage(Reason.READY, f"No drift any more: {before.summary}")]
+        return [EventMessage(Reason.READY, f"The drift ended: {before.summary}")]
     same = (before.drift_class, before.plan_id, before.policy) == (now.drift_class, now.plan_id, now.policy)
     if not plan.held or same or plan.reason is None:
         return []
@@ -119,15 +119,15 @@ def _held(workload: Workload, report: Report, plan: Plan, policy: OnDrift | None
 def _approval(plan: Plan) -> list[EventMessage]:
     if plan.approval is None or plan.approved:
         return []
-    now = f"the plan now is {plan.plan_id}" if plan.held else "nothing is withheld"
-    return [EventMessage(Reason.PLAN_STALE, f"The approved plan is not the one that is pending; {now}", warning=True)]
+    now = f"the pending plan is {plan.plan_id}" if plan.held else "no plan is pending"
+    return [EventMessage(Reason.PLAN_STALE, f"The approved plan is not the pending one; {now}", warning=True)]
 
 
 def kept(fields: tuple[str, ...]) -> list[EventMessage]:
     """Told once, when a write is answered or listed: the platform has values of its own for these, which is settled."""
     if not fields:
         return []
-    return [EventMessage(Reason.DRIFT_TOLERATED, f"The platform keeps a value of its own for {', '.join(fields[:8])}")]
+    return [EventMessage(Reason.DRIFT_TOLERATED, f"The platform keeps its own value for {', '.join(fields[:8])}")]
 
 
 def _readiness(workload: Workload, report: Report, plan: Plan | None) -> list[EventMessage]:
@@ -144,5 +144,5 @@ def _readiness(workload: Workload, report: Report, plan: Plan | None) -> list[Ev
         return []
     note = report.message
     if report.reason is Reason.TASK_TYPE_MISMATCH:
-        note = "taskType is another one on the platform, which cannot change it"
+        note = "taskType differs on the platform, and cannot be changed there"
     return [EventMessage(report.reason, note, report.reason.actor is not Actor.NOBODY)]

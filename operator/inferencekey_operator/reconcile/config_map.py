@@ -183,7 +183,8 @@ def _leftover(workload: Workload, key: Key) -> OperatorError:
     """Deleted and created again at once, a Workload finds its predecessor's: no conflict that a person must end."""
     return OperatorError(
         Reason.PROGRESSING,
-        f"ConfigMap {key.name} is still that of the former Workload {workload.name}, and goes with it. Should it stay: "
+        f"ConfigMap {key.name} still belongs to the former Workload {workload.name}, and is deleted "
+        "with it. If it stays, run: "
         f"kubectl delete configmap {key.name} -n {key.namespace}",
         retry_after=LEFTOVER,
     )

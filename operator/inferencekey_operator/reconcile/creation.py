@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -120,9 +121,10 @@ async def _post(
         still_wanted()
         before = workload.status.creation
         workload = await _record(context, workload, observed, again=step.again)
-        written_here = memory.void or workload.status.creation != before
+        written_here = memory.void or not _same_record(before, workload.status.creation)
         workload = await _yield_to_earlier(context, workload, observed, written_here=written_here)
         prepared = memory.posted = True
+        memory.unsent = None
         memory.sent = (observed.identity, workload.status.creation) if workload.status.creation else None
         memory.void = False
         memory.uncertain_since, memory.unanswered = loop.time(), True
@@ -197,9 +199,13 @@ async def _record(context: Context, workload: Workload, observed: Observed, *, a
     who, status, memory = observed.identity, workload.status, context.store.memory(workload.key)
     creation = Creation(time=_whole(observed.project.date), sent=sent_hash(observed.declared))
     if status.creation is not None and status.creation.sent == creation.sent and status.workload_id is None:
-        if _as_old(status.creation, creation, context.settings.uncertain_create_timeout):
+        if status.creation == memory.unsent:
             return workload
-        return await context.reporter.record(workload, creation=creation)  # sent again: its time counts from now
+        # Each attempt is a write, so that of two operators that repeat it at one moment only one goes on.
+        if _as_old(status.creation, creation, context.settings.uncertain_create_timeout):
+            creation = replace(creation, time=status.creation.time)
+        memory.unsent = replace(creation, attempts=status.creation.attempts + 1)
+        return await context.reporter.record(workload, creation=memory.unsent)
     memory.bare, memory.posted = pinned_identity(workload) is None, False
     changes = {
         "creation": creation,
@@ -207,14 +213,25 @@ async def _record(context: Context, workload: Workload, observed: Observed, *, a
         "workload_id": None,
         "adopted": None,
     }
-    message = "Being created again on the platform" if again else "Being created on the platform"
+    message = (
+        "The workload is being created again on the platform"
+        if again
+        else "The workload is being created on the platform"
+    )
     report = Report(Reason.PROGRESSING, message, readiness=Readiness(), changes=changes)
-    memory.made = None
+    memory.made, memory.unsent = None, creation
     return await context.reporter.report(workload, report)
 
 
+def _same_record(before: Creation | None, now: Creation | None) -> bool:
+    """Whether they tell of the same creation and time, by whichever attempt."""
+    if before is None or now is None:
+        return before is now
+    return (before.time, before.sent) == (now.time, now.sent)
+
+
 def _as_old(recorded: Creation, now: Creation, lag: float) -> bool:
-    """Whether the record tells of this moment well enough: what is sent again soon writes nothing."""
+    """Whether the record's time still stands for this moment: of what is sent again soon it stays the first one."""
     if recorded.time is None or now.time is None:
         return recorded.time == now.time
     return 0 <= (now.time - recorded.time).total_seconds() < lag

@@ -195,7 +195,7 @@ class Deletion:
         if self._grace_left(workload) > 0:
             raise PlatformFailure(
                 Reason.MASS_MISSING,
-                "Many workloads of this project vanished at once, so their absence is not believed yet. The operator "
+                "Many workloads of this project are missing at once, so the operator does not believe it yet. It "
                 "waits for them to return, until --deletion-grace is over",
             )
 

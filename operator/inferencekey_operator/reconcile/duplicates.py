@@ -48,7 +48,9 @@ async def remove_duplicate(context: Context, workload: Workload, project: Projec
         except ClusterError as error:  # what cannot be recorded is deleted all the sooner
             log.warning("%s: the duplicate %s could not be recorded: %s", workload.key, duplicate, error)
     await delete_for_sure(context, workload, project, duplicate)
-    note = f"Deleted {duplicate}, which the platform had made under another slug, because the slug was taken"
+    note = (
+        f"Deleted {duplicate}, a duplicate that the platform had created under another slug, because the slug was taken"
+    )
     context.recorder.workload(workload, Reason.DUPLICATE_WORKLOAD, note)
     memory.duplicate = None
     made_nothing = memory.bare and workload.status.workload_id is None
@@ -131,7 +133,7 @@ def announce_duplicates(
         context.recorder.workload(
             workload,
             Reason.DUPLICATE_WORKLOAD,
-            f"{row.id} ({row.slug}) has what a creation declared whose answer was lost. It may be a duplicate that is "
+            f"{row.id} ({row.slug}) is what a creation declared whose answer was lost. It may be a duplicate that is "
             "billed, and the operator does not delete what it cannot prove to be its own. Check it in the dashboard.",
             warning=True,
         )

@@ -168,7 +168,7 @@ def find(context: Context, workload: Workload, who: Identity, project: Project) 
         raise PlatformFailure(
             Reason.PLATFORM_ERROR,
             "The platform lists the workload in a row that is nested too deep, has too many values, or numbers that "
-            "JSON has not. Nothing is compared. Correct it on the platform; it is looked at by itself.",
+            "JSON has not. Nothing is compared. Correct it on the platform. The operator checks again automatically.",
         )
     return row, whose
 
@@ -203,7 +203,8 @@ def refuse_the_nameless(who: Identity, project: Project) -> None:
     if who.slug in project.cache.unreadable:
         raise PlatformFailure(
             Reason.PLATFORM_ERROR,
-            "The platform lists this slug in a row that cannot be read. Nothing is sent. Looked at again by itself.",
+            "The platform lists this slug in a row that cannot be read. The operator sends nothing, "
+            "and checks again automatically.",
         )
 
 
@@ -231,7 +232,8 @@ def refuse_rivals(context: Context, workload: Workload, who: Identity) -> None:
     if rival is not None:
         raise ConfigurationError(
             Reason.SLUG_CONFLICT,
-            f"Slug {who.slug} of project {who.project} belongs to Workload {rival}. This one touches nothing, "
-            "and takes over when that one goes. Declare another slug in a new Workload, and delete this one, which "
+            f"Slug {who.slug} of project {who.project} belongs to Workload {rival}. This one changes nothing, "
+            "and takes over when that one is deleted. To use another slug, declare a new Workload, "
+            "and delete this one, which "
             f"deletes nothing on the platform: kubectl delete {workload.argument}",
         )

@@ -74,6 +74,8 @@ class Reports:
         refusal = project.refusal if project is not None else None
         told_of_all = outage or (refusal is not None and refusal.reason is error.reason)
         report = conditions.failure(with_remedy(workload, error))
+        with suppress(ConfigurationError):
+            report = replace(report, policy=drift_policy(self._context, workload))
         await self._report_no_change(
             workload, report, [] if told_of_all else announce(workload, report, None, None, None)
         )
@@ -103,8 +105,6 @@ class Reports:
         self, workload: Workload, report: Report, told: list[EventMessage] | None = None
     ) -> None:
         """Write a status that says why nothing is done, and take back the record of what was refused."""
-        with suppress(ConfigurationError):
-            report = replace(report, policy=drift_policy(self._context, workload))
         gone = taken_back(self._context, workload, report.reason)
         bare = self._context.store.memory(workload.key).bare
         workload = await self._context.reporter.report(workload, replace(report, changes=gone), told or [])

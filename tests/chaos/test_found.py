@@ -13,7 +13,7 @@ from chaos.apiserver import Trouble
 from chaos.clocks import now
 from chaos.kubernetes import WORKLOADS, Change
 from chaos.life import API_SERVER, Life
-from chaos.scenes import asked, declare, fault, kill, notes, played, posts, ready, slugs, theirs, until
+from chaos.scenes import asked, declare, fault, kill, notes, patches, played, posts, ready, slugs, theirs, until
 from chaos.world import SETTINGS, World
 from inferencekey_operator.api.workload import FINALIZER, ON_DRIFT
 
@@ -647,6 +647,26 @@ def test_what_one_token_made_is_known_to_the_next_of_its_project() -> None:
 
     world = played(scene)
     assert (slugs(world), posts(world)) == (["alpha"], 1)
+
+
+@pytest.mark.parametrize("seed", range(1, 7))
+def test_two_workloads_do_not_adopt_the_same(seed: int) -> None:
+    """Declared while nobody led, with tokens of their own: the one whose token is accepted first has it, or the older
+    one, and the other one changes nothing.
+    """
+
+    async def scene(world: World) -> None:
+        kill(world)
+        await asyncio.sleep(0.1)
+        older = declare(world, namespace="team-b", model="older")
+        await asyncio.sleep(0.1)
+        younger = declare(world, model="younger")
+        theirs(world)
+        both = (older, younger)
+        await until(world, lambda: all(ready(each) for each in both))
+        await until(world, lambda: sorted(map(str, map(ready, both))) == ["Ready", "SlugConflict"])
+
+    assert patches(played(scene, seed)) == 1
 
 
 @pytest.mark.parametrize("date", ["none", "platform"])

@@ -229,7 +229,7 @@ class Project:
         return self._shared.writes.of_slug(slug)
 
     def creation(self, slug: str) -> asyncio.Lock:
-        """Held from the look to the POST: creations of one slug never overlap, whatever credentials they have."""
+        """Held from the list to the status: creations and adoptions of a slug never overlap, with any credentials."""
         return self._shared.creating.setdefault(slug, asyncio.Lock())
 
     async def create(self, body: dict[str, Any], prepare: Callable[[], Awaitable[None]] = _nothing) -> LiveWorkload:

@@ -45,13 +45,16 @@ class Applier:
         self._context, self._safeguards, self._decider = context, safeguards, decider
 
     def exclusively(self, observed: Observed, plan: Plan) -> AbstractAsyncContextManager[Any]:
-        """A creation holds the lock of its slug until the status has its id; nothing else needs one."""
-        return observed.project.creation(observed.identity.slug) if plan.creation else nullcontext()
+        """A creation or an adoption holds the lock of its slug until the status has the id; nothing else needs one."""
+        begins = plan.creation or (plan.perform and not observed.known)
+        return observed.project.creation(observed.identity.slug) if begins else nullcontext()
 
     async def apply(self, plan_input: PlanInput, observed: Observed, plan: Plan) -> Applied:
         """Create, update, or leave as it is. Raises as `ensure` does."""
         if plan.creation:
             return await self._create(plan_input.workload, observed)
+        if plan.perform and not observed.known:  # another Workload may have adopted it while this one waited
+            refuse_rivals(self._context, plan_input.workload, observed.identity)
         workload = await self._record_before_the_update(plan_input.workload, observed, plan)
         live = await self._update(workload, observed, plan)
         return Applied(replace(plan_input, workload=workload), observed, plan, live)

@@ -174,9 +174,8 @@ def _welcome(url: str, tokens: dict[str, str], env_file: Path | None) -> str:
     else:
         sections = [_environment(url, project, token).splitlines() for project, token in tokens.items()]
         sdk = "\n\n".join("\n".join(f"  export {line}" for line in section) for section in sections)
-        names = ("INFERENCEKEY_BASE_URL", "INFERENCEKEY_PROJECT", "INFERENCEKEY_SDK_TOKEN")
-        literals = " ".join(f'--from-literal={name}="${name}"' for name in names)
-        secret = f"  kubectl create secret generic inferencekey {literals}"
+        create = "kubectl create secret generic inferencekey --from-env-file=/dev/stdin"
+        secret = f"  env | grep '^INFERENCEKEY_' | {create}"
     return (
         f"InferenceKey platform simulator at {url}, projects: {', '.join(tokens)}\n\n"
         f"For the InferenceKey SDK (and for the operator, which takes the base URL from it):\n{sdk}\n\n"

@@ -6,9 +6,11 @@ import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from secrets import token_hex
 
 import pytest
+import yaml
 
 from controlplane.access import Cluster
 from harness.operators import Operator
@@ -55,7 +57,7 @@ TROUBLES = [
 
 @pytest.mark.usefixtures("operator")
 @pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.verdict.split()[1])
-def test_what_is_wrong_is_said_and_mended_as_said(bare: Team, trouble: Trouble) -> None:
+def test_what_is_wrong_is_said_and_mended_as_said(bare: Team, trouble: Trouble, tmp_path: Path) -> None:
     """Each trouble has its reason and a message with a command; once that was typed, the Workload is served."""
     bare.secret(**trouble.keys(bare.platform, bare.name))
     bare.declare("support-bot")
@@ -64,18 +66,18 @@ def test_what_is_wrong_is_said_and_mended_as_said(bare: Team, trouble: Trouble) 
     assert trouble.says in ready["message"]
     assert {call["operation"] for call in bare.calls()} == trouble.calls
     assert bare.slugs() == []
-    _type(bare, ready["message"])
+    _type(bare, ready["message"], tmp_path)
     bare.until_ready("support-bot", within=SOON)
 
 
 @pytest.mark.usefixtures("operator")
-def test_the_message_leads_from_nothing_to_serving(bare: Team) -> None:
+def test_the_message_leads_from_nothing_to_serving(bare: Team, tmp_path: Path) -> None:
     """Whoever applies a Workload before anything else needs only to type what the message says."""
     bare.declare("support-bot")
     bare.until("support-bot", "False SecretNotFound")
     assert "Reconciling" in bare.conditions("support-bot")
     assert bare.calls() == []
-    _type(bare, bare.conditions("support-bot")["Ready"]["message"])
+    _type(bare, bare.conditions("support-bot")["Ready"]["message"], tmp_path)
     bare.until_ready("support-bot", within=SOON)
 
 
@@ -212,14 +214,21 @@ def test_no_other_secret_is_readable(team: Team, operator: Operator, control_pla
         assert "forbidden" in answer(*forbidden), forbidden
 
 
-def _type(team: Team, message: str) -> None:
-    """Run the command that a message gives, with this team's values for what it leaves open."""
+def _type(team: Team, message: str, folder: Path) -> None:
+    """Write the file and run the command that a message gives, with this team's values for what it leaves open."""
     assert "kubectl " in message, f"no command to type: {message}"
-    command = message[message.rindex("kubectl ") :].partition(". ")[0].rstrip(".")
-    assert f"-n {team.name}" in command
     open_ends = {"<your ik_sdk_ token>": team.token, "<project slug>": team.name}
-    filled = PLACEHOLDER.sub(lambda found: open_ends[found[0]], command)
-    team.kubectl(*shlex.split(filled)[1:])
+    lines = [f"{key}={open_ends[value]}\n" for key, value in re.findall(r"the line (\w+)=(<.*?>)", message)]
+    file = folder / "platform.env"
+    file.write_text("".join(lines))
+    command = message[message.index("kubectl ") :].partition(". ")[0].rstrip(".")
+    assert f"-n {team.name}" in command
+    assert team.token not in command
+    filled = PLACEHOLDER.sub(lambda found: open_ends[found[0]], command).replace("platform.env", str(file))
+    document = None
+    for part in filled.split(" | "):
+        said = team.kubectl(*shlex.split(part)[1:], document=document).stdout
+        document = yaml.safe_load(said) if "yaml" in part else None
 
 
 def _credentials(team: Team) -> set[str]:

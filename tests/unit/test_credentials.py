@@ -113,26 +113,28 @@ def test_what_stands_in_the_way(
 
 
 @pytest.mark.parametrize(
-    "token",
+    ("token", "flaw"),
     [
-        TOKEN[:-1],
-        TOKEN + "0",
-        TOKEN.upper(),
-        TOKEN.replace("_a1b2c3d4", "_a1b2c3dg"),
-        TOKEN.replace("ik_sdk_", "ik-sdk-"),
-        f"Bearer {TOKEN}",
-        f'"{TOKEN}"',
-        f"{TOKEN}\n{TOKEN}",
-        TOKEN[:40] + " " + TOKEN[40:],
-        "sk-1234",
-        SECRET_HALF,
+        (TOKEN[:-1], "63 of 64 digits are there"),
+        (TOKEN + "0", "65 of 64 digits are there"),
+        (TOKEN.upper(), "it does not begin with ik_sdk_"),
+        (TOKEN.replace("_a1b2c3d4", "_a1b2c3dg"), "it has characters that are not lower-case hexadecimal digits"),
+        (TOKEN.replace("_a1b2c3d4", "_a1b2"), "4 of 8 digits are there"),
+        (TOKEN.replace("ik_sdk_", "ik-sdk-"), "it does not begin with ik_sdk_"),
+        (f"Bearer {TOKEN}", "it has white space in it"),
+        (f'"{TOKEN}"', "it is in quotes"),
+        (f"{TOKEN}\n{TOKEN}", "it has white space in it"),
+        (TOKEN[:40] + " " + TOKEN[40:], "it has white space in it"),
+        ("sk-1234", "it does not begin with ik_sdk_"),
+        (SECRET_HALF, "it does not begin with ik_sdk_"),
     ],
 )
-def test_a_token_of_another_form_is_never_sent(token: str) -> None:
-    """And nothing of it is shown."""
+def test_a_token_of_another_form_is_never_sent(token: str, flaw: str) -> None:
+    """What is wrong with it is said, and nothing of it is shown."""
     error = refusal(SECRET | {"INFERENCEKEY_SDK_TOKEN": token})
 
     assert error.reason is Reason.TOKEN_MALFORMED
+    assert f"<64 hex>: {flaw}. Copy" in error.message
     assert SECRET_HALF[:16] not in error.message + str(error) + repr(error)
 
 
@@ -141,13 +143,14 @@ def test_a_token_of_another_form_is_never_sent(token: str) -> None:
     [(row[3], row[1]) for row in REFUSALS if row[3].actor is not Actor.PERSON and row[1] is not None],
 )
 def test_the_command_can_be_typed(reason: Reason, secret: dict[str, str]) -> None:
-    """A shell takes it apart as it was meant, and the patch is JSON with the placeholder for the token."""
+    """No token is on a command line: it goes into a file, and only its key of the Secret is set."""
     message = refusal(secret).message
 
-    words = shlex.split(message[message.index("kubectl") :])
-
-    assert words[:7] == ["kubectl", "patch", "secret", "inferencekey", "-n", "team-a", "--type"]
-    assert json.loads(words[-1]) == {"stringData": {"INFERENCEKEY_SDK_TOKEN": "<your ik_sdk_ token>"}}
+    assert message.endswith(
+        "Put the line INFERENCEKEY_SDK_TOKEN=<your ik_sdk_ token> into a file platform.env, and run: kubectl create "
+        "secret generic inferencekey -n team-a --from-env-file=platform.env --dry-run=client -o yaml | kubectl apply "
+        "--server-side --force-conflicts -f -"
+    )
 
 
 def test_the_secret_that_is_missing_is_created_by_one_command() -> None:
@@ -155,8 +158,8 @@ def test_the_secret_that_is_missing_is_created_by_one_command() -> None:
     message = refusal(None, {"token_secret_ref": TokenSecretRef(name="inferencekey", key="TOKEN")}).message
 
     assert message.endswith(
-        "kubectl create secret generic inferencekey -n team-a --from-literal=TOKEN='<your ik_sdk_ token>' "
-        "--from-literal=INFERENCEKEY_PROJECT='<project slug>'"
+        "Put the line TOKEN=<your ik_sdk_ token> and the line INFERENCEKEY_PROJECT=<project slug> into a file "
+        "platform.env, and run: kubectl create secret generic inferencekey -n team-a --from-env-file=platform.env"
     )
 
 
@@ -382,7 +385,7 @@ def test_a_refused_credential_comes_with_the_command_for_another(reason: Reason)
     error = with_remedy(a_workload(), PlatformFailure(reason, "Refused.", status=401))
 
     assert error.reason is reason
-    assert error.message.startswith("Refused. kubectl patch secret inferencekey -n team-a ")
+    assert error.message.startswith("Refused. Put the line INFERENCEKEY_SDK_TOKEN=<your ik_sdk_ token> into a file")
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,8 @@ OF_THE_TOKEN = frozenset(
 )
 """What the platform says of a token that another token would mend."""
 
+_A_TOKEN = "<your ik_sdk_ token>"  # noqa: S105 - what stands in a message for one
+
 LONGEST_PROJECT = 253
 """Characters of a project's slug, as in `spec.project`: the schema cannot look into a Secret."""
 
@@ -86,9 +88,9 @@ def credential(workload: Workload, secret: Mapping[str, str] | None, allowed: Al
     if secret is None:
         raise ConfigurationError(
             Reason.SECRET_NOT_FOUND,
-            f"There is no Secret {ref.name} in namespace {workload.namespace}. Create it: kubectl create secret "
-            f"generic {ref.name} -n {workload.namespace} --from-literal={ref.key}='<your ik_sdk_ token>'"
-            + ("" if workload.spec.project else f" --from-literal={PROJECT_KEY}='<project slug>'"),
+            f"There is no Secret {ref.name} in namespace {workload.namespace}. Put the line {ref.key}={_A_TOKEN} "
+            + ("" if workload.spec.project else f"and the line {PROJECT_KEY}=<project slug> ")
+            + f"into a file platform.env, and run: {_create_secret(workload)}",
         )
     token, base_url = _token(workload, secret), _base_url(workload, secret, allowed)
     return Credential(token, _project(workload, secret), base_url, bool(secret.get(BASE_URL_KEY, "").strip()))
@@ -169,27 +171,41 @@ def _token(workload: Workload, secret: Mapping[str, str]) -> str:
         raise ConfigurationError(
             Reason.TOKEN_MALFORMED,
             f"Key {ref.key} of Secret {ref.name} holds more than {LONGEST_VALUE:,} bytes, and a token has 80. Copy the "
-            "token again: " + _patch(workload, ref.key, "<your ik_sdk_ token>"),
+            f"token again. {_set_token(workload)}",
         )
     if not token:
         raise ConfigurationError(
             Reason.SECRET_KEY_NOT_FOUND,
-            f"Secret {ref.name} has no key {ref.key}, or it is empty. Set it: "
-            + _patch(workload, ref.key, "<your ik_sdk_ token>"),
+            f"Secret {ref.name} has no key {ref.key}, or it is empty. {_set_token(workload)}",
         )
     if token.startswith("ik_live_"):
         raise ConfigurationError(
             Reason.WRONG_CREDENTIAL_TYPE,
             f"Key {ref.key} of Secret {ref.name} holds an ik_live_ key, which serves requests. The operator needs an "
-            f"ik_sdk_ token. Mint one in the dashboard and set it: {_patch(workload, ref.key, '<your ik_sdk_ token>')}",
+            f"ik_sdk_ token. Mint one in the dashboard. {_set_token(workload)}",
         )
     if not _CONTROL_TOKEN.fullmatch(token):
         raise ConfigurationError(
             Reason.TOKEN_MALFORMED,
-            f"Key {ref.key} of Secret {ref.name} is not of the form ik_sdk_<8 hex>_<64 hex>. Copy the token again: "
-            + _patch(workload, ref.key, "<your ik_sdk_ token>"),
+            f"Key {ref.key} of Secret {ref.name} is not of the form ik_sdk_<8 hex>_<64 hex>: {_flaw(token)}. Copy the "
+            f"token again. {_set_token(workload)}",
         )
     return token
+
+
+def _flaw(token: str) -> str:
+    """What is wrong with its form, without a part of it."""
+    if token[:1] in "\"'`" or token[-1:] in "\"'`":
+        return "it is in quotes"
+    if any(character.isspace() for character in token):
+        return "it has white space in it"
+    if not token.startswith("ik_sdk_"):
+        return "it does not begin with ik_sdk_"
+    public, _, secret = token.removeprefix("ik_sdk_").partition("_")
+    for digits, of in ((public, 8), (secret, 64)):
+        if len(digits) != of:
+            return f"{len(digits)} of {of} digits are there"
+    return "it has characters that are not lower-case hexadecimal digits"
 
 
 def _project(workload: Workload, secret: Mapping[str, str]) -> str:
@@ -258,11 +274,24 @@ def with_remedy(workload: Workload, error: OperatorError) -> OperatorError:
 
 def _remedy(workload: Workload, error: OperatorError) -> str:
     if error.reason in OF_THE_TOKEN:
-        return _patch(workload, workload.spec.token_secret_ref.key, "<your ik_sdk_ token>")
+        return _set_token(workload)
     if error.reason is not Reason.PLATFORM_REFUSED or "the spec" in error.message:
         return f"kubectl edit {workload.argument}"
     again = f"{RECONCILE_REQUESTED_AT}=$(date +%s)"
     return f"Then have it tried again: kubectl annotate {workload.argument} --overwrite {again}"
+
+
+def _set_token(workload: Workload) -> str:
+    """How to set the token, and no other key, without a token on a command line."""
+    return (
+        f"Put the line {workload.spec.token_secret_ref.key}={_A_TOKEN} into a file platform.env, and run: "
+        f"{_create_secret(workload)} --dry-run=client -o yaml | kubectl apply --server-side --force-conflicts -f -"
+    )
+
+
+def _create_secret(workload: Workload) -> str:
+    name = workload.spec.token_secret_ref.name
+    return f"kubectl create secret generic {name} -n {workload.namespace} --from-env-file=platform.env"
 
 
 def _patch(workload: Workload, key: str, value: str) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from inferencekey_operator.api.workload import OnDrift
-from inferencekey_operator.inferencekey.address import origin
+from inferencekey_operator.inferencekey.address import is_private, origin
 
 MOST_SHARDS = 64
 """Each replica asks for each Lease that it does not hold, over and over."""
@@ -33,6 +33,7 @@ class Settings:
 
     base_url: str = DEFAULT_BASE_URL
     allow_base_url: tuple[str, ...] = ()
+    allow_insecure_base_url: tuple[str, ...] = ()
     namespace: tuple[str, ...] = ()
     secret_name: tuple[str, ...] = ("inferencekey",)
     on_drift: OnDrift = OnDrift.RECONCILE
@@ -128,6 +129,13 @@ _OPTIONS = (
     ),
     _Option("allow-base-url", url, "ORIGIN", "a further platform that a Secret can name; repeatable", True),
     _Option(
+        "allow-insecure-base-url",
+        url,
+        "ORIGIN",
+        "a platform on another host that can be called with http, which sends tokens in clear text; repeatable",
+        True,
+    ),
+    _Option(
         "on-drift",
         policy,
         "POLICY",
@@ -221,9 +229,23 @@ def read(
     except argparse.ArgumentTypeError as error:
         parser.error(f"INFERENCEKEY_BASE_URL: {error}")
     chosen = _follow_client_timeout(Settings(**values), values)
+    _refuse_clear_text(parser, chosen)
     if chosen.lease_duration < chosen.client_timeout + LEASE_OUTLASTS_CALLS:
         parser.error(f"--lease-duration must be longer than --client-timeout by {LEASE_OUTLASTS_CALLS:g}s or more")
     return chosen
+
+
+def _refuse_clear_text(parser: argparse.ArgumentParser, chosen: Settings) -> None:
+    """A token goes over http to this machine only, unless that is allowed."""
+    for stated, address in (
+        ("INFERENCEKEY_BASE_URL", chosen.base_url),
+        *(("--allow-base-url", each) for each in chosen.allow_base_url),
+    ):
+        if not is_private(address) and address not in chosen.allow_insecure_base_url:
+            parser.error(
+                f"{stated}: {address} would send tokens in clear text; use https, or allow it with "
+                f"--allow-insecure-base-url {address}"
+            )
 
 
 def _follow_client_timeout(chosen: Settings, given: Mapping[str, Any]) -> Settings:

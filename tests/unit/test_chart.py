@@ -253,7 +253,8 @@ def test_every_setting_reaches_the_operator(helm: Helm) -> None:
     understood = told(rendered["args"], {"INFERENCEKEY_BASE_URL": variables(rendered)["INFERENCEKEY_BASE_URL"]})
     assert understood == Settings(
         base_url="https://inference.example.com/base",
-        allow_base_url=("https://staging.example.com",),
+        allow_base_url=("https://staging.example.com", "http://simulator.test.svc:8700"),
+        allow_insecure_base_url=("http://simulator.test.svc:8700",),
         namespace=("b", "a"),
         secret_name=("inferencekey", "inferencekey-staging"),
         on_drift=OnDrift.DRY_RUN,

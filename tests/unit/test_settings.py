@@ -16,6 +16,7 @@ FLAGS = [
     "namespace",
     "secret-name",
     "allow-base-url",
+    "allow-insecure-base-url",
     "on-drift",
     "list-interval",
     "readiness-interval",
@@ -45,6 +46,7 @@ def test_without_a_word() -> None:
     assert settings() == Settings(
         base_url="https://api.inferencekey.com",
         allow_base_url=(),
+        allow_insecure_base_url=(),
         namespace=(),
         secret_name=("inferencekey",),
         on_drift=OnDrift.RECONCILE,
@@ -68,6 +70,7 @@ def test_without_a_word() -> None:
         ("namespace", "team-a", "namespace", ("team-a",)),
         ("secret-name", "other", "secret_name", ("other",)),
         ("allow-base-url", "https://eu.example.com/", "allow_base_url", ("https://eu.example.com",)),
+        ("allow-insecure-base-url", "http://sim/", "allow_insecure_base_url", ("http://sim",)),
         ("on-drift", "dry_run", "on_drift", OnDrift.DRY_RUN),
         ("on-drift", "Warn", "on_drift", OnDrift.WARN),
         ("list-interval", "10", "list_interval", 10.0),
@@ -118,6 +121,22 @@ def test_a_number_of_shards_that_cannot_be(text: str, capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit):
         settings(f"--shards={text}")
     assert "is not a number from 1 to 64" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("local", ["localhost:8700", "127.0.0.1:8700", "127.8.0.1", "[::1]:8700", "sim.localhost"])
+def test_http_is_for_this_machine(local: str) -> None:
+    """Nobody else sees the tokens."""
+    assert settings(BASE_URL=f"http://{local}").base_url == f"http://{local}"
+
+
+@pytest.mark.parametrize("host", ["sim.test.svc:8700", "10.0.0.1", "localhost.example.com", "[fd00::1]"])
+def test_http_to_another_host_has_to_be_allowed(host: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever is on the way could read the tokens; the message has the whole flag."""
+    for asked in ({"BASE_URL": f"http://{host}"}, {"OPERATOR_ALLOW_BASE_URL": f"http://{host}"}):
+        with pytest.raises(SystemExit):
+            settings(**asked)
+        assert f"--allow-insecure-base-url http://{host}" in capsys.readouterr().err
+        settings(f"--allow-insecure-base-url=http://{host}/", **asked)
 
 
 def test_a_flag_wins_over_its_variable() -> None:

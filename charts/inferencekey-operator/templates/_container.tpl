@@ -27,6 +27,9 @@
 {{- range .Values.platform.allowBaseURLs }}
 - --allow-base-url={{ . }}
 {{- end }}
+{{- range .Values.platform.allowInsecureBaseURLs }}
+- --allow-insecure-base-url={{ . }}
+{{- end }}
 {{- range .Values.extraArgs }}
 - {{ quote . }}
 {{- end }}

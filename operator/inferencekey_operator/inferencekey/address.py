@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 
@@ -18,3 +19,14 @@ def origin(url: str) -> str:
     default = {"http": 80, "https": 443}.get(scheme)
     port = f":{parts.port}" if parts.port not in (None, default) else ""
     return f"{scheme}://{host}{port}{parts.path.rstrip('/')}"
+
+
+def is_private(url: str) -> bool:
+    """Whether nobody on the way can read what is sent to a base URL: by https, or on this machine."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    try:
+        local = ip_address(host).is_loopback
+    except ValueError:
+        local = host == "localhost" or host.endswith(".localhost")
+    return parts.scheme == "https" or local

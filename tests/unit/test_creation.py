@@ -16,6 +16,7 @@ from inferencekey_operator.cache.creation_order import Precedence
 from inferencekey_operator.cache.workloads import Taken
 from inferencekey_operator.errors import ConfigurationError, OperatorError, PlatformFailure, Reason
 from inferencekey_operator.inferencekey.wire import LiveWorkload
+from inferencekey_operator.kube.errors import ClusterError
 from inferencekey_operator.plan.drift import declared_document
 from inferencekey_operator.plan.ownership import Origin, sent_hash
 from inferencekey_operator.plan.plan import Create
@@ -116,6 +117,31 @@ async def test_each_attempt_is_written_before_it_is_sent() -> None:
     assert replica.did == ["exists", "status", "create"]
     assert record is not None
     assert replica.now.status.creation == replace(record, attempts=2)
+
+
+@virtual
+async def test_an_attempt_whose_write_was_refused_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another operator may have written the very same attempt: it is theirs, and the next one is ours."""
+    replica = await Replica.ready()
+    replica.platform.fails.extend([None, DOWN])
+    await replica.fails()
+    record = replica.now.status.creation
+    assert record is not None
+
+    async def refused(*_: Any) -> Any:
+        raise ClusterError(409, "the object has been modified")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(replica.context.reporter._cluster, "patch_status", refused)
+        with pytest.raises(ClusterError):
+            await replica.creates()
+    replica.stands(replace(replica.now, status=replace(replica.now.status, creation=replace(record, attempts=2))))
+    replica.did.clear()
+
+    await replica.creates()
+
+    assert replica.did == ["exists", "status", "create"]
+    assert replica.now.status.creation == replace(record, attempts=3)
 
 
 @virtual

@@ -204,8 +204,10 @@ async def _record(context: Context, workload: Workload, observed: Observed, *, a
         # Each attempt is a write, so that of two operators that repeat it at one moment only one goes on.
         if _as_old(status.creation, creation, context.settings.uncertain_create_timeout):
             creation = replace(creation, time=status.creation.time)
-        memory.unsent = replace(creation, attempts=status.creation.attempts + 1)
-        return await context.reporter.record(workload, creation=memory.unsent)
+        creation = replace(creation, attempts=status.creation.attempts + 1)
+        workload = await context.reporter.record(workload, creation=creation)
+        memory.unsent = creation  # not before: another operator may have written the same, and this write was refused
+        return workload
     memory.bare, memory.posted = pinned_identity(workload) is None, False
     changes = {
         "creation": creation,
@@ -219,8 +221,10 @@ async def _record(context: Context, workload: Workload, observed: Observed, *, a
         else "The workload is being created on the platform"
     )
     report = Report(Reason.PROGRESSING, message, readiness=Readiness(), changes=changes)
-    memory.made, memory.unsent = None, creation
-    return await context.reporter.report(workload, report)
+    memory.made = None
+    workload = await context.reporter.report(workload, report)
+    memory.unsent = creation
+    return workload
 
 
 def _same_record(before: Creation | None, now: Creation | None) -> bool:

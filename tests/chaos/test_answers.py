@@ -120,7 +120,7 @@ def test_a_token_that_is_revoked_for_good() -> None:
         assert [ready(life) for life in lives] == ["Ready"] * 20
         resync = SETTINGS.resync_period + 2 * SETTINGS.list_interval
         await until(world, lambda: all(ready(life) == "TokenRejected" for life in lives), within=resync)
-        assert all("kubectl patch secret inferencekey" in message(life) for life in lives)
+        assert all("kubectl create secret generic inferencekey" in message(life) for life in lives)
         await asyncio.sleep(5 * SETTINGS.resync_period)
         assert set((writes_of_statuses(world) - before).values()) == {1}
         assert len(notes(world, "TokenRejected")) == 1

@@ -85,14 +85,14 @@ SLOW = {"action": "delay", "seconds": TIMEOUT + 1.0}
 
 TROUBLES = [
     _person("400", "list", _answer(400, {"error": "bad_request"}), "PlatformRefused", "400 bad_request"),
-    _person("401", "list", _answer(401, {"error": "unauthorized"}), "TokenRejected", "kubectl patch secret"),
+    _person("401", "list", _answer(401, {"error": "unauthorized"}), "TokenRejected", "kubectl create secret"),
     _person("403-type", "list", _answer(403, {"error": "wrong_credential_type"}), "WrongCredentialType", "ik_sdk_"),
     _person(
         "403-project",
         "list",
         _answer(403, {"error": {"code": "project_scope_mismatch", "message": "no"}}),
         "ProjectMismatch",
-        "kubectl patch secret",
+        "kubectl create secret",
     ),
     _person(
         "403-scope", "list", _answer(403, "scope_insufficient: read", **JSON), "ScopeInsufficient", "workload:write"
@@ -116,7 +116,7 @@ TROUBLES = [
     _passing("no-list", "list", _answer(200, {"items": []}), "PlatformError", "no list of workloads"),
     _passing("no-id", "list", _answer(200, [{"slug": NAME}]), "PlatformError", "cannot be read"),
     _person("400", "create", _answer(400, BAD), "PlatformRefused", 'It said: "no such model for ik_sdk_0a1b2c3d…'),
-    _person("401", "create", _answer(401, {"error": "unauthorized"}), "TokenRejected", "kubectl patch secret"),
+    _person("401", "create", _answer(401, {"error": "unauthorized"}), "TokenRejected", "kubectl create secret"),
     _person("403-scope", "create", _answer(403, {"error": "scope_insufficient"}), "ScopeInsufficient", "kubectl"),
     _person("403-quota", "create", _answer(403, {"error": "quota_exceeded"}), "PlatformRefused", "403 quota_exceeded"),
     _person("404", "create", _answer(404, {"error": "not_found"}), "PlatformRefused", "knows no project"),

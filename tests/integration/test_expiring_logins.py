@@ -112,7 +112,7 @@ def test_a_client_certificate_that_expires_is_reported_and_its_successor_used(
     hold_for(MOMENT)
     eventually(operator.log, lambda log: "refuses the credentials of the kubeconfig" in log, within=120)
     assert "(401)" in eventually(installed.readiness, lambda line: line.startswith("[-]"))
-    eventually(operator.log, lambda log: "was not renewed: 401" in log or "no Lease" in log, within=120)
+    eventually(operator.log, lambda log: "was not renewed: 401" in log or "could not get the Lease" in log, within=120)
     team.declare("late")
 
     hold_for(YEAR)

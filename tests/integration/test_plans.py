@@ -165,7 +165,7 @@ def test_what_changed_since_it_was_read_is_not_approved(team: Team) -> None:
     assert drift(team, NAME)["fields"] == [{"field": "model", "declared": "llama-3", "live": "by-another-hand"}]
     assert "not the pending one" in team.conditions(NAME)["Drifted"]["message"]
     assert f"{APPROVE_PLAN}={new}" in team.conditions(NAME)["Drifted"]["message"]
-    _until_noted(team, NAME, f"the plan now is {new}")
+    _until_noted(team, NAME, f"the pending plan is {new}")
     assert told(team, NAME, before)["Warning PlanStale"] == 1
     assert sent(team, since) == []
     approve(team, NAME, new)

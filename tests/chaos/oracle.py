@@ -162,6 +162,8 @@ class Oracle:
         policies = self.history.policies(life, body, self.lateness) - {None}
         if approves(life, body) and policies:
             return True
+        if on_record(body) and any(approves(life, seen) for _, seen in life.versions):
+            return True  # it was approved when it was recorded, and is repeated until its outcome is known
         if "workloadId" in body["status"] or life.was_created(now() if self.arrived is None else self.arrived):
             return OnDrift.RECONCILE in policies
         return bool(policies - {OnDrift.DRY_RUN})

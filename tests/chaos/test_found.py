@@ -632,13 +632,18 @@ def test_two_installations_do_not_fight_over_a_duplicate() -> None:
     assert slugs(played(scene)) == ["alpha"]
 
 
-def test_what_one_token_made_is_known_to_the_next_of_its_project() -> None:
+@pytest.mark.parametrize("lost", [False, True])
+def test_what_one_token_made_is_known_to_the_next_of_its_project(lost: bool) -> None:
     """Two namespaces with tokens of their own; the list of the second is older than what the first made and left."""
 
     async def scene(world: World) -> None:
-        fault(world, "delay", "create", seconds=3.0)
+        if lost:
+            fault(world, "cut_after", "create")
+        else:
+            fault(world, "delay", "create", seconds=3.0)
         first = declare(world, deletionPolicy="Orphan")
-        await asked(world, "create")
+        if not lost:
+            await asked(world, "create")
         second = declare(world, namespace="team-b")
         await until(world, lambda: ready(second) == "SlugConflict")
         await until(world, lambda: "workloadId" in first.body["status"])

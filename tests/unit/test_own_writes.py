@@ -108,8 +108,10 @@ def test_when_a_slug_was_written(was: LiveWorkload | None, row: LiveWorkload | N
     """Whatever became of its workload; for as long as the write is kept."""
     writes = after(was, row)
     assert (writes.of_slug("a"), writes.of_slug("b")) == (100.0, float("-inf"))
-    shown(writes, 100.0 + LAG + KEPT)
-    assert writes.of_slug("a") == float("-inf")
+    writes.lost("b", 101.0)
+    assert writes.of_slug("b") == 101.0
+    shown(writes, 101.0 + LAG + KEPT)
+    assert (writes.of_slug("a"), writes.of_slug("b")) == (float("-inf"), float("-inf"))
 
 
 def test_what_cannot_matter_any_more_is_forgotten() -> None:

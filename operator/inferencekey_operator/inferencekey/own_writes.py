@@ -48,8 +48,12 @@ class OwnWrites:
         self._writes[workload_id] = _Write(at, row, superseded, row if _moved_on(before, row) else None)
         self._slugs |= {each.slug: at for each in (before, row) if each is not None}
 
+    def lost(self, slug: str, at: float) -> None:
+        """A creation of this slug was given up at `at`: it may have been carried out."""
+        self._slugs[slug] = at
+
     def of_slug(self, slug: str) -> float:
-        """When the last write to a workload of this slug was answered; minus infinity where none is remembered."""
+        """When the last write to a workload of this slug ended; minus infinity where none is remembered."""
         return self._slugs.get(slug, float("-inf"))
 
     def pending(self, began: float) -> bool:
@@ -59,7 +63,6 @@ class OwnWrites:
     def lay_over(self, rows: dict[str, LiveWorkload], began: float) -> None:
         """Correct the rows, by id, of a list that began at `began`."""
         self._note_what_was_answered(rows)
-        remembered = len(self._writes)
         for workload_id, write in self._recent(began):
             listed = rows.get(workload_id)
             if write.row is None:
@@ -69,8 +72,7 @@ class OwnWrites:
             elif listed != write.row:
                 superseded = (*write.superseded, write.row)
                 self._writes[workload_id] = replace(write, row=listed, superseded=superseded)
-        if len(self._writes) < remembered:
-            self._slugs = {slug: at for slug, at in self._slugs.items() if began < at + self._lag + KEPT}
+        self._slugs = {slug: at for slug, at in self._slugs.items() if began < at + self._lag + KEPT}
 
     def restated(self, row: LiveWorkload) -> bool:
         """Whether `row` is what the platform itself made of our last update, since no list showed that as answered."""

@@ -223,9 +223,7 @@ class Project:
         flight.result()
 
     def written_at(self, slug: str) -> float:
-        """When a write to a workload of this slug was last answered, whatever credential it was sent with: the lists of
-        the others may be older.
-        """
+        """When a write to a workload of this slug last ended, with any credential: the lists of others may be older."""
         return self._shared.writes.of_slug(slug)
 
     def creation(self, slug: str) -> asyncio.Lock:
@@ -233,15 +231,18 @@ class Project:
         return self._shared.creating.setdefault(slug, asyncio.Lock())
 
     async def create(self, body: dict[str, Any], prepare: Callable[[], Awaitable[None]] = _nothing) -> LiveWorkload:
-        """POST, right after `prepare` in the same place of the queue. A failure that may have been carried out makes
-        the project uncertain.
-        """
+        """POST, right after `prepare` in the same place of the queue. One that was lost makes the project uncertain."""
 
         async def prepared() -> LiveWorkload:
             await prepare()
             return await self._client.create(self._token, self.slug, body)
 
-        return await self._write(prepared)
+        try:
+            return await self._write(prepared)
+        except PlatformFailure as error:
+            if error.uncertain:
+                self._shared.writes.lost(body["slug"], asyncio.get_running_loop().time())
+            raise
 
     async def update(self, workload_id: str, body: dict[str, Any]) -> LiveWorkload:
         """PATCH. That there is none a list has to confirm: a row that was taken out, and is listed again, is news."""

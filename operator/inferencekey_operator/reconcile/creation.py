@@ -97,7 +97,8 @@ async def create(
     # Of the Workload as it was decided on: the answer to a write of ours may already show a later edit.
     still_wanted = partial(refuse_the_outdated, context, workload, observed.policy)
     await _refuse_the_taken(context, workload, observed)
-    if step.again or workload.status.creation is not None or slug in project.cache.deleted:
+    reused = project.written_at(slug) > float("-inf")  # lists may not show yet what was made of the slug before
+    if step.again or reused or workload.status.creation is not None or slug in project.cache.deleted:
         await refuse_the_unlisted(project, slug)
     if not workload.has_finalizer:
         decided, workload = workload, await context.reporter.add_finalizer(workload)

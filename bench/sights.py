@@ -34,7 +34,7 @@ class Sight:
     ready: bool = False
     phase: str = ""
     phases: int = 0
-    """How often a status that was there told of another phase."""
+    """How often a status that was there told of another phase, or of another step of it."""
     uid: str = ""
 
     def take(self, workload: Json, now: float) -> None:
@@ -46,7 +46,7 @@ class Sight:
         if not told and status.get("observedGeneration") == self.generation:
             self.answered = now
         self.ready = any((each["type"], each["status"]) == ("Ready", "True") for each in status.get("conditions", ()))
-        phase = status.get("readiness", {}).get("phase", "")
+        phase = str(status.get("readiness", ""))
         if phase != self.phase:
             self.phases += told
             self.phase = phase
@@ -90,7 +90,7 @@ class Sights:
         return {key: at for key in keys if (at := self._known[key].answered) is not None}
 
     def phases(self, keys: Iterable[Key]) -> int:
-        """How often a status told of another phase of readiness than before."""
+        """How often a status told of another phase of readiness than before, or of another step of it."""
         return sum(self._known[key].phases for key in keys)
 
     def __enter__(self) -> Self:

@@ -32,7 +32,8 @@ class Sight:
     answered: float | None = None
     """When its status first told of this generation; None while it does not."""
     ready: bool = False
-    phase: str = ""
+    phase: tuple[str, str] = ("", "")
+    """And the step within it."""
     phases: int = 0
     """How often a status that was there told of another phase, or of another step of it."""
     uid: str = ""
@@ -46,7 +47,8 @@ class Sight:
         if not told and status.get("observedGeneration") == self.generation:
             self.answered = now
         self.ready = any((each["type"], each["status"]) == ("Ready", "True") for each in status.get("conditions", ()))
-        phase = str(status.get("readiness", ""))
+        readiness = status.get("readiness", {})
+        phase = (readiness.get("phase", ""), readiness.get("step", ""))
         if phase != self.phase:
             self.phases += told
             self.phase = phase

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from inferencekey_operator.api.workload import OnDrift
-from inferencekey_operator.inferencekey.address import is_private, origin
+from inferencekey_operator.inferencekey.address import is_base_url, is_private, origin
 
 MOST_SHARDS = 64
 """Each replica asks for each Lease that it does not hold, over and over."""
@@ -85,7 +85,7 @@ def policy(text: str) -> OnDrift:
 def url(text: str) -> str:
     """An http or https base URL."""
     try:
-        plain = origin(text) if re.fullmatch(r"(?i:https?)://[^/\s?#@]+(/[^\s?#]*)?", text) else ""
+        plain = origin(text) if is_base_url(text) else ""
     except ValueError:
         plain = ""
     if not plain:

@@ -501,13 +501,16 @@ def serial(certificate: str) -> str:
 async def test_another_context_is_not_ours_and_another_server_gets_no_credentials(
     clock: Clock, access: Access, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A person works on with the same kubeconfig: this process stays where it was."""
+    """A person works on with the same kubeconfig, even with a broken context: this process stays where it was."""
     ours, theirs = Kubernetes({"Bearer mine", "Bearer other"}), Kubernetes()
     async with ours.serving() as port, theirs.serving() as other:
         servers = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{other}"
         access.write({"token": "mine"}, *servers)
         async with access.connected() as cluster:
             access.write({"token": "other"}, *servers, current=1)
+            config = json.loads(access.path.read_text())
+            config["contexts"][1]["context"]["cluster"] = "gone"
+            access.path.write_text(json.dumps(config))
             clock.passed = 2.0
             assert await outcome(cluster) == 200
             await until(lambda: "other" in cluster.authentication.login.authorization)

@@ -58,6 +58,15 @@ async def anew(project: Project) -> None:
     await project.look(now() - 1e-9)
 
 
+async def one_that_is_down() -> Watcher:
+    """Of a platform that did not answer the first list; the next probe may go out."""
+    watcher = Watcher(ScriptedPlatform())
+    watcher.platform.down = DOWN
+    await settled(watcher.project.look())
+    await asyncio.sleep(1.1)
+    return watcher
+
+
 async def settled(*things: Any) -> list[Any]:
     """The outcomes of many at once, errors as values."""
     return await asyncio.gather(*things, return_exceptions=True)
@@ -407,10 +416,7 @@ async def test_what_is_known_stays_known() -> None:
 @virtual
 async def test_when_the_gate_opens_one_list_goes_ahead_of_all_writes() -> None:
     """A hundred writes that wait send one probe; while it fails none of them is sent."""
-    watcher = Watcher(ScriptedPlatform())
-    watcher.platform.down = DOWN
-    await settled(watcher.project.look())
-    await asyncio.sleep(1.1)
+    watcher = await one_that_is_down()
 
     failed = await settled(*(watcher.project.create({"slug": f"s{number}"}) for number in range(100)))
     assert {error.reason for error in failed} == {Reason.PLATFORM_UNREACHABLE}
@@ -427,10 +433,7 @@ async def test_when_the_gate_opens_one_list_goes_ahead_of_all_writes() -> None:
 @virtual
 async def test_a_tick_that_comes_after_anothers_probe_sends_none() -> None:
     """A stream or a write that waited for the same moment was first, and its list failed."""
-    watcher = Watcher(ScriptedPlatform())
-    watcher.platform.down = DOWN
-    await settled(watcher.project.look())
-    await asyncio.sleep(1.1)
+    watcher = await one_that_is_down()
     await settled(watcher.project.create({"slug": "a"}))
     await watcher.project.refresh()
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inferencekey_operator.api.keys import Key
-from inferencekey_operator.controller.workqueue import BEYOND, ROUNDS_TURN, WorkQueue
+from inferencekey_operator.controller.workqueue import BACKGROUND_TURN, BEYOND, WorkQueue
 from unit.virtual_time import VirtualLoop, virtual
 
 A, B, C = (Key("team-a", name) for name in "abc")
@@ -177,7 +177,7 @@ async def test_rounds_have_a_turn_now_and_then() -> None:
     """However much is declared: one turn of so many is theirs, and all the others are not."""
     workshop = await started(Key("x", "busy"), limit=1)
     rounds = [Key("x", f"round-{number}") for number in range(2)]
-    declared = [Key("x", f"declared-{number}") for number in range(3 * ROUNDS_TURN)]
+    declared = [Key("x", f"declared-{number}") for number in range(3 * BACKGROUND_TURN)]
     for key in rounds:
         workshop.queue.add(key)
     for key in declared:
@@ -188,7 +188,7 @@ async def test_rounds_have_a_turn_now_and_then() -> None:
         await settle()
 
     assert [key for key in workshop.begun if key in declared] == declared
-    assert [workshop.begun.index(key) + 1 for key in rounds] == [ROUNDS_TURN, 2 * ROUNDS_TURN]
+    assert [workshop.begun.index(key) + 1 for key in rounds] == [BACKGROUND_TURN, 2 * BACKGROUND_TURN]
 
 
 @virtual

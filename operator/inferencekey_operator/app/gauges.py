@@ -119,7 +119,7 @@ def _projects(context: Context) -> Iterator[_Family]:
 
 
 def _newest(projects: Iterable[Project]) -> dict[str, list[Project]]:
-    """By slug, one for each platform that has a project of that slug: the one listed last, whatever the credential."""
+    """By slug, the projects of that slug: one for each platform, the one that was listed last with any credential."""
     found: dict[tuple[str, str], Project] = {}
     for project in sorted(projects, key=lambda project: project.began):
         found[project.base_url, project.slug] = project

@@ -215,7 +215,7 @@ async def _read_namespace(cluster: Cluster, namespaces: Namespaces, name: str) -
 
 
 async def _read_namespaces_again(cluster: Cluster, namespaces: Namespaces, settings: Settings) -> None:
-    """A Role in a namespace lets us read that Namespace, not watch it: its policy is read once per full round."""
+    """A Role in a namespace lets us read that Namespace, not watch it: its policy is read once per resync."""
     while settings.namespace:
         await asyncio.sleep(settings.resync_period)
         for name in settings.namespace:

@@ -149,7 +149,7 @@ class ConfigMaps(Reflector):
         self._namespace = _namespace(path)
         self._known: dict[Key, OwnConfigMap] = {}
         self._underway: dict[Key, Mapping[str, str]] = {}
-        """The data that a write of ours puts there which is not answered yet: it is nobody else's change."""
+        """The data of our own write that is not answered yet; it is not a change by someone else."""
 
     def covers(self, namespace: str) -> bool:
         """Whether this watch sees that namespace."""

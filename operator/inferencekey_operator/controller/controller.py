@@ -269,7 +269,7 @@ class Controller:
             self.queue.add_within(key, STEP_PAUSE)
 
     async def resync(self, everything: Callable[[], AsyncIterator[Mapping[str, Any]]]) -> None:
-        """Reconcile every Workload once per resync period, whatever was missed; never returns.
+        """Reconcile every Workload once per resync period, in case a trigger was missed; never returns.
 
         Each resync ends with a fresh list of all Workloads, which shows a deletion that no watch reported.
         """

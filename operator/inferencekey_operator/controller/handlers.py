@@ -1,7 +1,7 @@
 """What kopf sees: Workloads created, updated, annotated or deleted.
 
 kopf discovers, lists, watches, reconnects and authenticates. Its low-level events put keys into the queue, and
-`ensure()` runs for each: on create and update from here, on the timer from the projects' rounds (see `controller`).
+`ensure()` runs for each: on create and update from here, on the timer from the projects' lists (see `controller`).
 Only this module and `watching` know kopf.
 """
 

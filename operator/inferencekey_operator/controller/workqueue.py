@@ -2,7 +2,7 @@
 
 What client-go's work queue is, for asyncio: a key that is queued twice is worked once; a key that comes again while
 it is worked is worked again after; failures wait longer each time, with jitter. Two lanes: what people wait for
-overtakes rounds, but for a turn now and then. Within a lane, groups take turns and none has more than its share in
+overtakes the rest, but for a turn now and then. Within a lane, groups take turns and none has more than its share in
 work, but each may have one: so however many are slow, they hold up nobody. The queue knows nothing of what a key means,
 nor why one is not admitted.
 """
@@ -22,8 +22,8 @@ from inferencekey_operator.logs import about
 log = logging.getLogger(__name__)
 
 LANES = ("urgent", "background")
-ROUNDS_TURN = 8
-"""One turn of so many is the rounds': whatever people declare, and for however long, drift is repaired meanwhile."""
+BACKGROUND_TURN = 8
+"""Every eighth key comes from the background lane, so that drift is repaired however much people declare."""
 BEYOND = 4
 """Limits that are worked on at most, however many groups there are: a takeover may begin with thousands."""
 
@@ -218,7 +218,7 @@ class WorkQueue:
 
     def _next(self) -> Key | None:
         self._turns += 1
-        for number in (1, 0) if self._turns % ROUNDS_TURN == 0 else (0, 1):
+        for number in (1, 0) if self._turns % BACKGROUND_TURN == 0 else (0, 1):
             key = self._lanes[number].pop(self._has_room, partial(self._waits, number))
             if key is not None:
                 return key

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+import re
 from urllib.parse import urlsplit
+
+from inferencekey_operator.network.proxies import is_loopback
+
+_GRAMMAR = re.compile(r"(?i:https?)://[^/\s?#@]+(/[^\s?#]*)?")
 
 
 def origin(url: str) -> str:
@@ -21,12 +25,13 @@ def origin(url: str) -> str:
     return f"{scheme}://{host}{port}{parts.path.rstrip('/')}"
 
 
+def is_base_url(text: str) -> bool:
+    """Whether it has the form of one: http or https, a host, and no user, query or fragment."""
+    return _GRAMMAR.fullmatch(text) is not None
+
+
 def is_private(url: str) -> bool:
-    """Whether nobody on the way can read what is sent to a base URL: by https, or on this machine."""
+    """Whether no one on the network can read what is sent: the URL has https, or names this machine."""
     parts = urlsplit(url)
     host = parts.hostname or ""
-    try:
-        local = ip_address(host).is_loopback
-    except ValueError:
-        local = host == "localhost" or host.endswith(".localhost")
-    return parts.scheme == "https" or local
+    return parts.scheme == "https" or is_loopback(host) or host.endswith(".localhost")

@@ -218,7 +218,7 @@ class Project:
             self._flight.add_done_callback(_retrieve)
         flight = self._flight
         await asyncio.wait({flight})
-        if flight.cancelled():  # the project was closed: whoever waits is not cancelled with it
+        if flight.cancelled():  # the project was closed, and this task was not cancelled
             raise PlatformFailure(Reason.PLATFORM_UNREACHABLE, "The list was given up. It is made again if needed.")
         flight.result()
 
@@ -316,7 +316,7 @@ class Project:
             self._changed(self, changed)
 
     async def _wait_for_a_turn(self) -> None:
-        """Leave time after the last list; heed what a write was told meanwhile."""
+        """Wait for a while after the last list, and raise if the platform asked a write for a pause meanwhile."""
         tripped_at = self._breaker.tripped_at
         wait = self.began + self._duration * SPACING - asyncio.get_running_loop().time()
         if wait > 0 and self._breaker.trouble is None:

@@ -51,7 +51,7 @@ class Projects:
     def use(self, user: Hashable, base_url: str, slug: str, token: str, *, beside: bool = False) -> Project:
         """The project `slug`, as this credential sees it; `user` leaves what it used before.
 
-        Whoever tries two credentials in turn keeps the other one `beside`: what the platform answered to it is known.
+        With `beside`, `user` also keeps the one that it used last: it tries two credentials in turn.
         """
         name, had = _name(base_url, slug, token), self._used.get(user, ())
         others = tuple(each for each in had if each != name)

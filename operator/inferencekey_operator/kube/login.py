@@ -117,7 +117,7 @@ class Kubeconfig:
 
     async def _login(self) -> Login:
         files = stamps(self._files)
-        _refuse_what_is_none(self._files)
+        _refuse_what_is_none(self._files, self._context)
         merged = kube_config.KubeConfigMerger(self._paths)  # type: ignore[no-untyped-call]
         loader = _Loader(merged.config, active_context=self._context)
         self._context = loader.current_context["name"]
@@ -131,13 +131,16 @@ class Kubeconfig:
             kube_config._cleanup_temp_files()  # type: ignore[no-untyped-call]  # keys, which are in memory by now
 
 
-def _refuse_what_is_none(files: Sequence[str]) -> None:
-    """As kubectl does, read those files that exist. Raises ConfigException where they are no kubeconfig."""
+def _refuse_what_is_none(files: Sequence[str], in_use: str | None) -> None:
+    """As kubectl does, read those files that exist. Raises ConfigException where they are no kubeconfig.
+
+    Before the first login no context is in use; the one that is current is meant.
+    """
     there = [file for file in files if os.path.exists(file)]
     if not there:
         raise config.ConfigException(f"{', '.join(files)} does not exist")
     documents = [_document(file) for file in there]
-    current = next((each["current-context"] for each in documents if each.get("current-context")), None)
+    current = in_use or next((each["current-context"] for each in documents if each.get("current-context")), None)
     contexts = [
         context for each in documents for name, context in _named(each, "contexts", "context") if name == current
     ]

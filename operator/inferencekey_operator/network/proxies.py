@@ -95,7 +95,7 @@ class Proxies:
             return None
         host = host.lower().rstrip(".")
         address = _address(host)
-        if host == "localhost" or (address is not None and address.is_loopback):
+        if is_loopback(host):
             return None
         at = port or _DEFAULT_PORTS.get(scheme, 0)
         return None if any(each.covers(host, address, at) for each in self.exceptions) else proxy
@@ -104,6 +104,12 @@ class Proxies:
         """The proxy on the way to the server of a URL."""
         parts = urlsplit(url)
         return self.of(parts.scheme, parts.hostname or "", parts.port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, without brackets, is this machine."""
+    address = _address(host)
+    return host == "localhost" or (address is not None and address.is_loopback)
 
 
 def proxy(name: str, text: str) -> Proxy:

@@ -179,14 +179,6 @@ def _left_over(plan: Plan) -> Plan:
 def describe(workload: Workload, plan: Plan) -> str:
     """What differs and what to do about it, with the command to type."""
     command = f"kubectl annotate {workload.argument} --overwrite {APPROVE_PLAN}={plan.plan_id}"
-    what = {
-        DriftClass.NOT_CREATED: "The workload is not created yet.",
-        DriftClass.MISSING: "The workload is missing on the platform.",
-        DriftClass.OUT_OF_BAND: f"Changed on the platform: {_summary(plan)}.",
-        DriftClass.BOTH: by_side(plan),
-        DriftClass.SPEC_CHANGE: f"Declared, and not applied: {_summary(plan)}.",
-        None: "It is as declared.",
-    }[plan.drift_class]
     lead = {
         Reason.MASS_MISSING: (
             "Many workloads of this project are missing at once, so the operator creates none of them again. "
@@ -200,7 +192,23 @@ def describe(workload: Workload, plan: Plan) -> str:
     if plan.stale:
         lead = "The approved plan is not the pending one. " + lead
     keep = " To keep the platform's values, put them in the spec." if plan.differences else ""
-    return f"{lead}{what}{keep} {_verb(plan)}: {command}"
+    return f"{lead}{_difference(plan)}{keep} {_verb(plan)}: {command}"
+
+
+def _difference(plan: Plan) -> str:
+    match plan.drift_class:
+        case DriftClass.NOT_CREATED:
+            return "The workload is not created yet."
+        case DriftClass.MISSING:
+            return "The workload is missing on the platform."
+        case DriftClass.OUT_OF_BAND:
+            return f"Changed on the platform: {_summary(plan)}."
+        case DriftClass.BOTH:
+            return by_side(plan)
+        case DriftClass.SPEC_CHANGE:
+            return f"Declared, and not applied: {_summary(plan)}."
+        case None:
+            return "It is as declared."
 
 
 def by_side(plan: Plan) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from inferencekey_operator.api.validation import CANONICAL_SLUG, CREDENTIAL
 from inferencekey_operator.api.workload import RECONCILE_REQUESTED_AT, Workload
 from inferencekey_operator.errors import Actor, ConfigurationError, OperatorError, Reason
-from inferencekey_operator.inferencekey.address import origin
+from inferencekey_operator.inferencekey.address import is_base_url, origin
 from inferencekey_operator.plan.plan import Identity
 from inferencekey_operator.redaction import excerpt, printable, within_bytes
 
@@ -255,7 +255,7 @@ def _base_url(workload: Workload, secret: Mapping[str, str], allowed: Allowed) -
     if wanted and wanted in {own, *map(origin, allowed.base_urls)}:
         return wanted
     ref = workload.spec.token_secret_ref
-    known = re.fullmatch(r"https?://[^/\s]+(/[^\s]*)?", wanted) and not _MAY_BE_TOKEN.search(wanted)
+    known = is_base_url(wanted) and not _MAY_BE_TOKEN.search(wanted)
     shown = excerpt(wanted, _MOST_URL) if known else "what is no base URL"
     allow = f"To allow it, start the operator with --allow-base-url {shown}. " if known else ""
     raise ConfigurationError(
